@@ -1,0 +1,51 @@
+# make demo   from nothing to a first result        make test   from nothing to passing tests
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+# torch is needed for development, conversion and GPUs, not for analysis on a CPU. The tested version is asked for
+# by name: an open range would fetch several gigabytes of CUDA libraries even where a CPU build is at hand.
+TORCH := torch==2.13.0
+
+.PHONY: demo test test-slow lint bench keras-oracle clean
+
+$(VENV)/.base: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/.base
+	$(BIN)/covid19net demo --out demo-output
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow and not network and not gpu" -n 2
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "slow" -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Proof, with real Keras, that imported weights compute what they computed there (1.6 GB, an environment of its own).
+.venv-keras/.done: tests/keras_oracle/requirements.txt
+	$(PYTHON) -m venv .venv-keras
+	.venv-keras/bin/python -m pip install --quiet -r tests/keras_oracle/requirements.txt
+	.venv-keras/bin/python -m pip install --quiet --no-deps tf_keras==2.21.0
+	touch $@
+
+keras-oracle: $(VENV)/.dev .venv-keras/.done
+	.venv-keras/bin/python tests/keras_oracle/build.py build/keras-oracle
+	$(BIN)/python tests/keras_oracle/compare.py build/keras-oracle
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/bench_scan.py
+
+clean:
+	rm -rf $(VENV) .venv-keras demo-output build dist
