@@ -1,0 +1,85 @@
+"""Compressed frames inside a DICOM file, and what their code streams announce."""
+
+from collections.abc import Iterator
+import struct
+
+import numpy as np
+
+from covid19net.errors import InputError
+from covid19net.io.header import Slice, Stored
+
+UNDEFINED = 0xFFFFFFFF  # length of an encapsulated element
+ITEM, END_OF_SEQUENCE = 0xE000FFFE, 0xE0DDFFFE  # little endian (group, element)
+
+
+def encoded_frame(plane: Slice) -> bytes:
+    """The compressed bytes of one frame (DICOM PS3.5 A.4).
+
+    Raises:
+        InputError: the element is not encapsulated, is cut short, or has no such frame.
+    """
+    source, stored = plane.source, plane.stored
+    data = source.read(int(stored.offset or 0), min(source.size, _most_encoded(stored)))
+    if len(data) < 20 or struct.unpack_from("<L", data, 8)[0] != UNDEFINED:
+        raise InputError(f"{source.name}: the header says compressed pixels, but they are not encapsulated")
+    table, *fragments = _items(data, source.name)
+    if stored.frames == 1:
+        return b"".join(fragments)
+    if len(fragments) == stored.frames:
+        return fragments[plane.frame]
+    return _by_offset_table(table, fragments, plane)
+
+
+def _most_encoded(stored: Stored) -> int:
+    """Bytes that compressed pixels can take: incompressible noise grows a little, never to the double."""
+    return 2 * stored.rows * stored.columns * stored.frames * stored.allocated // 8 + (1 << 20)
+
+
+def _items(data: bytes, name: str) -> Iterator[bytes]:
+    """The offset table and the fragments of an encapsulated element that starts with its tag."""
+    at = 12
+    while at + 8 <= len(data):
+        tag, length = struct.unpack_from("<LL", data, at)
+        if tag == END_OF_SEQUENCE:
+            return
+        if tag != ITEM or at + 8 + length > len(data):
+            break
+        yield data[at + 8 : at + 8 + length]
+        at += 8 + length
+    raise InputError(f"{name}: the compressed pixels are cut short or damaged; copy it again")
+
+
+def _by_offset_table(table: bytes, fragments: list[bytes], plane: Slice) -> bytes:
+    """A frame of several fragments, found through the basic offset table."""
+    offsets = np.frombuffer(table[: len(table) // 4 * 4], "<u4")
+    if len(offsets) != plane.stored.frames:
+        raise InputError(f"{plane.source.name}: frames and compressed fragments do not match")
+    starts = np.cumsum([0, *(8 + len(fragment) for fragment in fragments)])
+    first = int(np.searchsorted(starts, offsets[plane.frame]))
+    beyond = offsets[plane.frame + 1] if plane.frame + 1 < len(offsets) else starts[-1]
+    last = int(np.searchsorted(starts, beyond))
+    return b"".join(fragments[first:last])
+
+
+def codestream_size(frame: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream announces; None when it is none.
+
+    Read before decoding: a header of a few bytes can ask for gigabytes.
+    """
+    at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, SIZ: ISO 15444-1 A.5.1
+    if at >= 0 and len(frame) >= at + 24 and not frame.startswith(b"\xff\xd8"):
+        right, bottom, left, top = struct.unpack_from(">LLLL", frame, at + 8)
+        return bottom - top, right - left
+    at = 2
+    while frame.startswith(b"\xff\xd8") and at + 9 <= len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+        elif marker == 0xF7 or (
+            0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        ):  # SOF: ISO 10918-1
+            rows, columns = struct.unpack_from(">HH", frame, at + 5)
+            return rows, columns
+        else:
+            at += 2 + int(struct.unpack_from(">H", frame, at + 2)[0])
+    return None

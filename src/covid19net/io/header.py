@@ -1,0 +1,284 @@
+"""What a DICOM header says about one image, as plain values."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+import struct
+from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings
+import zlib
+
+from covid19net.errors import Covid19netError, InputError, ResourceError
+from covid19net.io.elements import TAGS, TEXT_TAGS, decimals_of, number_of, sequence_of, text_of
+from covid19net.io.files import LARGEST_VOLUME, Source
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+FIRST_READ = 1 << 16  # bytes; holds the whole header of all but a few files
+LARGEST_HEADER = 64 << 20  # bytes
+DEFLATED = "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+CONVERTED_CT = "1.2.840.10008.5.1.4.1.1.2.2"  # legacy converted enhanced CT
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How the pixels of an image are written down.
+
+    Attributes:
+        syntax: transfer syntax UID.
+        offset: byte of the pixel data element in the (inflated) file; None when there is none.
+        rows, columns, frames: of the whole object.
+        allocated, stored, high_bit: bits, as DICOM PS3.5 section 8.1 names them.
+        signed: two's complement.
+    """
+
+    syntax: str
+    offset: int | None
+    rows: int
+    columns: int
+    frames: int = 1
+    allocated: int = 16
+    stored: int = 16
+    high_bit: int = 15
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One image plane of a DICOM object; what the header does not carry is None.
+
+    Attributes:
+        source: the file.
+        stored: how its pixels are written down.
+        frame: index inside a multi-frame object.
+        position: (x, y, z) of the centre of the first pixel, mm, LPS.
+        orientation: direction cosines of a row, then of a column.
+        spacing: mm between rows, then between columns.
+        slope, intercept: HU = slope * stored value + intercept.
+        padding: stored value that marks pixels outside the field of view.
+        tags: other elements, by keyword, as text.
+    """
+
+    source: Source
+    stored: Stored
+    frame: int = 0
+    position: tuple[float, ...] | None = None
+    orientation: tuple[float, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+    slope: float | None = None
+    intercept: float | None = None
+    padding: int | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def tag(self, keyword: str) -> str:
+        """An element's text, empty when absent."""
+        return self.tags.get(keyword, "")
+
+
+def looks_like_dicom(head: bytes) -> bool:
+    """Whether bytes begin a DICOM file, or a data set of group 2 or 8 without the preamble."""
+    return head[128:132] == b"DICM" or head[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08")
+
+
+def read_slices(source: Source, head: bytes) -> list[Slice]:
+    """Every image plane of a DICOM file; none when the object is no image (report, directory, ...).
+
+    Args:
+        source: the file.
+        head: its first `FIRST_READ` bytes.
+
+    Raises:
+        InputError: not DICOM, or a header that cannot be read.
+    """
+    try:
+        with catch_warnings(action="ignore"):  # pydicom's, on text that breaks the rules of its kind
+            return _slices(source, head)
+    except Covid19netError:
+        raise
+    except Exception as error:  # damage makes pydicom raise almost anything, deep recursion included
+        raise InputError(f"{source.name}: the DICOM header is damaged") from error
+
+
+def _slices(source: Source, head: bytes) -> list[Slice]:
+    dataset, syntax, offset = _dataset(source, head)
+    rows, columns = number_of(dataset, "Rows"), number_of(dataset, "Columns")
+    if rows is None or columns is None:
+        if (text_of(dataset, "SOPClassUID") or _meta_class(dataset)) in (
+            CT_IMAGE,
+            ENHANCED_CT,
+            CONVERTED_CT,
+            "",
+        ):
+            raise InputError(f"{source.name}: the DICOM header is cut short")
+        return []
+    stored = _stored(dataset, syntax, offset, source)
+    tags = {key: text for key in TEXT_TAGS if (text := text_of(dataset, key))}
+    first = Slice(source, stored, tags=tags, padding=_padding(dataset, stored))
+    first = _placed(first, dataset)
+    if sequence_of(dataset, "PerFrameFunctionalGroupsSequence"):
+        return list(_frames(first, dataset))
+    if stored.frames > 1:
+        return [replace(first, frame=frame) for frame in range(stored.frames)]
+    return [first]
+
+
+def inflated(source: Source) -> bytes:
+    """The bytes of a file in the deflated transfer syntax, as if it had been written without compression.
+
+    Raises:
+        InputError: the compressed part is damaged.
+        ResourceError: it inflates to more than `LARGEST_VOLUME`, or two hundredfold.
+    """
+    packed = source.read(0, source.size)
+    start = _after_meta(packed)
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        body = engine.decompress(packed[start:], min(LARGEST_VOLUME, max(64 << 20, 200 * len(packed))))
+    except zlib.error as error:
+        raise InputError(f"{source.name}: the deflated data set is damaged") from error
+    if engine.unconsumed_tail:
+        raise ResourceError(f"{source.name}: inflates to more than a CT slice holds; refused")
+    return packed[:start] + body
+
+
+def _after_meta(packed: bytes) -> int:
+    """Byte after the file meta information, from its group length (0002,0000)."""
+    if packed[128:138] != b"DICM\x02\x00\x00\x00UL":
+        raise InputError("the file meta information has no group length")
+    return int(144 + struct.unpack_from("<L", packed, 140)[0])
+
+
+def _dataset(source: Source, head: bytes) -> tuple["Dataset", str, int | None]:
+    """Header, transfer syntax, and the byte at which the pixel data element begins."""
+    if not looks_like_dicom(head):
+        raise InputError(f"{source.name}: not a DICOM file")
+    if b"1.2.840.10008.1.2.1.99" in head[:1024]:
+        head = inflated(source)
+    while True:
+        try:
+            dataset, syntax, offset, complete = _parse(head)
+        except InputError:
+            if len(head) >= min(source.size, LARGEST_HEADER):
+                raise InputError(f"{source.name}: the DICOM header is damaged") from None
+            complete = False
+        if complete or len(head) >= min(source.size, LARGEST_HEADER):
+            return dataset, syntax, offset
+        head = source.read(0, min(len(head) * 16, LARGEST_HEADER))
+
+
+def _parse(head: bytes) -> tuple["Dataset", str, int | None, bool]:
+    """Parse the start of a file; the last value tells whether it reached the pixel data."""
+    from pydicom.filereader import dcmread
+
+    stream = BytesIO(_with_plain_syntax(head))
+    tags: list[Any] = list(TAGS.values())
+    try:
+        dataset = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=tags)
+    except Exception as error:  # see read_slices
+        raise InputError("damaged header") from error
+    meta = getattr(dataset, "file_meta", None)
+    syntax = str(meta.get("TransferSyntaxUID", "") or "") if meta is not None else ""
+    if not syntax:
+        syntax = IMPLICIT if dataset.original_encoding[0] else EXPLICIT
+    if DEFLATED.encode() in head[:1024]:
+        syntax = DEFLATED
+    at = stream.tell()
+    order = ">" if syntax == BIG_ENDIAN else "<"
+    found = head[at : at + 4] in (struct.pack(f"{order}HH", 0x7FE0, n) for n in (0x10, 0x08, 0x09))
+    is_pixels = head[at : at + 4] == struct.pack(f"{order}HH", 0x7FE0, 0x10)
+    return dataset, syntax, at if is_pixels else None, found
+
+
+def _meta_class(dataset: "Dataset") -> str:
+    """What the file meta information says the object is; empty when it says nothing."""
+    meta = getattr(dataset, "file_meta", None)
+    return str(meta.get("MediaStorageSOPClassUID", "") or "") if meta is not None else ""
+
+
+def _with_plain_syntax(head: bytes) -> bytes:
+    """An already inflated file, named explicit little endian so that it is not inflated again."""
+    at = head.find(DEFLATED.encode(), 0, 1024)
+    if at < 0:
+        return head
+    return head[:at] + EXPLICIT.encode().ljust(len(DEFLATED), b"\0") + head[at + len(DEFLATED) :]
+
+
+def _padding(dataset: "Dataset", stored: Stored) -> int | None:
+    value = number_of(dataset, "PixelPaddingValue")
+    if value is not None and stored.signed and value >= 1 << 15:
+        return value - (1 << 16)
+    return value
+
+
+def _stored(dataset: "Dataset", syntax: str, offset: int | None, source: Source) -> Stored:
+    def number(keyword: str, default: int) -> int:
+        value = number_of(dataset, keyword)
+        return default if value is None else value
+
+    allocated = number("BitsAllocated", 16)
+    bits = number("BitsStored", allocated)
+    found = Stored(
+        syntax=syntax,
+        offset=offset,
+        rows=number("Rows", 0),
+        columns=number("Columns", 0),
+        frames=number("NumberOfFrames", 1),
+        allocated=allocated,
+        stored=bits,
+        high_bit=number("HighBit", bits - 1),
+        signed=number("PixelRepresentation", 0) == 1,
+    )
+    if found.rows * found.columns * found.frames * max(allocated, 8) // 8 > LARGEST_VOLUME:
+        size = f"{found.frames} x {found.rows} x {found.columns}"
+        raise ResourceError(f"{source.name}: the header asks for {size} pixels; refused")
+    return found
+
+
+def _placed(plane: Slice, group: "Dataset") -> Slice:
+    """The plane with what a data set or functional group adds about place and scale."""
+    slope, intercept = decimals_of(group, "RescaleSlope", 1), decimals_of(group, "RescaleIntercept", 1)
+    return replace(
+        plane,
+        position=decimals_of(group, "ImagePositionPatient", 3) or plane.position,
+        orientation=decimals_of(group, "ImageOrientationPatient", 6) or plane.orientation,
+        spacing=decimals_of(group, "PixelSpacing", 2) or plane.spacing,
+        slope=slope[0] if slope else plane.slope,
+        intercept=intercept[0] if intercept else plane.intercept,
+    )
+
+
+GROUPS = (
+    "PixelMeasuresSequence",
+    "PlaneOrientationSequence",
+    "PlanePositionSequence",
+    "PixelValueTransformationSequence",
+)
+
+
+def _frames(first: Slice, dataset: "Dataset") -> Iterator[Slice]:
+    """The planes of an enhanced object, from its shared and per-frame functional groups."""
+    for shared in sequence_of(dataset, "SharedFunctionalGroupsSequence")[:1]:
+        first = _grouped(first, shared)
+    groups = sequence_of(dataset, "PerFrameFunctionalGroupsSequence")
+    if len(groups) != first.stored.frames:
+        raise InputError(
+            f"{first.source.name}: {first.stored.frames} frames but {len(groups)} descriptions of frames"
+        )
+    for index, group in enumerate(groups):
+        yield replace(_grouped(first, group), frame=index)
+
+
+def _grouped(plane: Slice, group: "Dataset") -> Slice:
+    for keyword in GROUPS:
+        for item in sequence_of(group, keyword)[:1]:
+            plane = _placed(plane, item)
+            thickness = text_of(item, "SliceThickness")
+            if thickness:
+                plane = replace(plane, tags={**plane.tags, "SliceThickness": thickness})
+    return plane

@@ -1,0 +1,364 @@
+"""NIfTI, NRRD and MetaImage: written by other libraries, read here; written here, read by others."""
+
+import gzip
+from itertools import permutations, product
+from pathlib import Path
+import struct
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+
+from covid19net.errors import InputError, NotChestCTError, ResourceError, VolumeError
+from covid19net.io import read_ct
+from covid19net.io.itk import write_volume
+from covid19net.volume import CTVolume, Overlay
+from tests import dicom_files as make
+
+HU = make.chest()
+SPACING = (2.5, 0.7, 0.8)
+RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# All 48 ways to lay out the three axes.
+LAYOUTS = [(order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)]
+
+
+def laid_out(order, flips):
+    """The scan with its array axes permuted and reversed, and the affine that says so."""
+    hu, place = HU.transpose(order), make.affine()[:, [*order, 3]].copy()
+    for axis in range(3):
+        if flips[axis]:
+            place[:3, 3] += place[:3, axis] * (hu.shape[axis] - 1)
+            place[:3, axis] *= -1
+            hu = np.flip(hu, axis)
+    return np.ascontiguousarray(hu), place
+
+
+def save_nifti(path, hu, place, dtype=None):
+    """Written by nibabel; its arrays run (x, y, z), its world is RAS."""
+    image = nibabel.Nifti1Image(hu.T if dtype is None else hu.T.astype(dtype), RAS @ place[:, [2, 1, 0, 3]])
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+    return path
+
+
+def save_itk(path, hu, place, **kwargs):
+    """Written by SimpleITK."""
+    spacing = np.linalg.norm(place[:3, :3], axis=0)
+    image = SimpleITK.GetImageFromArray(hu)
+    image.SetSpacing(spacing[::-1].tolist())
+    image.SetOrigin(place[:3, 3].tolist())
+    image.SetDirection((place[:3, :3] / spacing)[:, ::-1].ravel().tolist())
+    SimpleITK.WriteImage(image, str(path), **kwargs)
+    return path
+
+
+def codes(scan):
+    return {finding.code for finding in scan.findings}
+
+
+def assert_base(scan):
+    assert scan.volume.hu.dtype == np.int16
+    assert np.array_equal(scan.volume.hu, HU)
+    assert np.allclose(scan.volume.affine, make.affine(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("order", "flips"), LAYOUTS)
+def test_every_layout_of_nifti_gives_the_same_scan(tmp_path, order, flips):
+    """Row 20: axes permuted and reversed by array and affine together."""
+    scan = read_ct(save_nifti(tmp_path / "scan.nii", *laid_out(order, flips)))
+    assert_base(scan)
+    assert scan.findings == ()
+
+
+@pytest.mark.parametrize(("order", "flips"), LAYOUTS)
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_every_layout_of_nrrd_and_metaimage(tmp_path, suffix, order, flips):
+    """Row 20."""
+    assert_base(read_ct(save_itk(tmp_path / f"scan{suffix}", *laid_out(order, flips))))
+
+
+def test_every_door_gives_the_same_fingerprint(tmp_path):
+    """One scan as DICOM, NIfTI, NRRD, MetaImage, with its header apart or not: one SHA-256."""
+    place = make.affine()
+    paths = [
+        make.series(HU, tmp_path / "dicom"),
+        save_nifti(tmp_path / "a.nii.gz", HU, place),
+        save_itk(tmp_path / "a.nrrd", HU, place, useCompression=True),
+        save_itk(tmp_path / "a.mhd", HU, place),
+        save_itk(tmp_path / "a.nhdr", HU, place),
+        save_itk(tmp_path / "a.mha", HU, place, useCompression=True),
+        save_itk(tmp_path / "float.mha", HU.astype(np.float64), place),
+    ]
+    scans = [read_ct(path) for path in paths]
+    for scan in scans:
+        assert_base(scan)
+    assert len({scan.headers["scan_sha256"] for scan in scans}) == 1
+    changed = HU.copy()
+    changed[5, 6, 7] += 1
+    other = read_ct(save_itk(tmp_path / "b.mha", changed, place))
+    assert other.headers["scan_sha256"] != scans[0].headers["scan_sha256"]
+
+
+def test_a_folder_with_one_image_file(tmp_path):
+    save_nifti(tmp_path / "a.nii.gz", HU, make.affine())
+    (tmp_path / "readme.txt").write_text("x")
+    assert_base(read_ct(tmp_path))
+    save_nifti(tmp_path / "b.nii.gz", HU, make.affine())
+    with pytest.raises(InputError, match="holds 2 image files"):
+        read_ct(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.7, 0.99])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_files_cut_short_are_refused(tmp_path, suffix, share):
+    """Row 11."""
+    path = tmp_path / f"scan{suffix}"
+    if suffix.startswith(".nii"):
+        save_nifti(path, HU, make.affine())
+    else:
+        save_itk(path, HU, make.affine(), useCompression=True)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(InputError, match=path.name):
+        read_ct(path)
+
+
+def test_changed_bytes_of_a_compressed_file(tmp_path):
+    """Row 11: the checksum is asked even where damage makes the voxels more than the header says."""
+    path = save_nifti(tmp_path / "scan.nii.gz", HU, make.affine())
+    whole = path.read_bytes()
+    for at in range(300, len(whole), 997):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        with pytest.raises(InputError, match="damaged"):
+            read_ct(path)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.dcm", "a.zip"])
+def test_files_of_zero_bytes(tmp_path, name):
+    """Row 11."""
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"empty \(0 bytes\)"):
+        read_ct(tmp_path / name)
+
+
+def test_mhd_without_its_voxels(tmp_path):
+    """Row 11."""
+    path = save_itk(tmp_path / "scan.mhd", HU, make.affine())
+    (tmp_path / "scan.raw").rename(tmp_path / "other.raw")
+    with pytest.raises(InputError, match=r"scan\.mhd: the file with its voxels is not beside it"):
+        read_ct(path)
+
+
+def test_mhd_with_voxels_cut_short(tmp_path):
+    """Row 11."""
+    path = save_itk(tmp_path / "scan.mhd", HU, make.affine())
+    raw = tmp_path / "scan.raw"
+    raw.write_bytes(raw.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"scan\.mhd"):
+        read_ct(path)
+
+
+@pytest.mark.parametrize(
+    "target", ["/etc/passwd", "../secret.raw", "sub/secret.raw", "LIST", "s%03d.raw 1 3 1"]
+)
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_headers_that_point_to_other_places(tmp_path, suffix, target):
+    """Row 50: nothing outside the folder is opened."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "secret.raw").write_bytes(bytes(HU.nbytes))
+    path = save_itk(folder / f"scan{suffix}", HU, make.affine())
+    text = path.read_text()
+    data = next(p.name for p in folder.iterdir() if p.name != path.name)
+    path.write_text(text.replace(data, target))
+    assert target in path.read_text()
+    with pytest.raises(InputError, match="in another place"):
+        read_ct(path)
+
+
+def test_voxels_behind_a_link(tmp_path):
+    """Row 50."""
+    path = save_itk(tmp_path / "scan.mhd", HU, make.affine())
+    (tmp_path / "scan.raw").rename(tmp_path / "elsewhere")
+    (tmp_path / "scan.raw").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="not beside it"):
+        read_ct(path)
+
+
+def test_a_file_without_orientation(tmp_path):
+    """Row 25: both codes 0."""
+    image = nibabel.Nifti1Image(HU.T, np.diag([0.8, 0.7, 2.5, 1]))
+    image.set_qform(None, 0)
+    image.set_sform(None, 0)
+    nibabel.save(image, tmp_path / "scan.nii.gz")
+    scan = read_ct(tmp_path / "scan.nii.gz")
+    assert codes(scan) == {"orientation-unknown"}
+    assert scan.volume.spacing == pytest.approx(SPACING)
+
+
+def test_nrrd_without_space(tmp_path):
+    """Row 25."""
+    header = (
+        "NRRD0004\ntype: int16\ndimension: 3\nsizes: 40 48 12\nspacings: 0.8 0.7 2.5\n"
+        "endian: little\nencoding: raw\n\n"
+    )
+    (tmp_path / "scan.nrrd").write_bytes(header.encode() + HU.tobytes())
+    scan = read_ct(tmp_path / "scan.nrrd")
+    assert codes(scan) == {"orientation-unknown"}
+
+
+@pytest.mark.parametrize("shape", [(1, 48, 40), (2, 48, 40)])
+def test_planes_are_no_volume(tmp_path, shape):
+    """Row 28."""
+    path = save_nifti(tmp_path / "scan.nii", make.chest(shape), make.affine())
+    with pytest.raises(NotChestCTError, match="3 slices or more"):
+        read_ct(path)
+
+
+def test_values_that_are_no_numbers(tmp_path):
+    """Row 39: NaN becomes air, infinity the largest value; both are counted."""
+    values = HU.astype(np.float32) + np.float32(0.5)
+    values[3, 4, 5], values[3, 4, 6], values[3, 4, 7] = np.nan, np.inf, -np.inf
+    scan = read_ct(save_nifti(tmp_path / "scan.nii.gz", values, make.affine(), np.float32))
+    assert scan.volume.hu.dtype == np.float32
+    assert scan.volume.hu[3, 4, 5:8].tolist() == [-1024, 32767, -1024]
+    assert np.isfinite(scan.volume.hu).all()
+    assert next(f.message for f in scan.findings if f.code == "not-finite").startswith("3 values")
+
+
+def test_padding_in_nifti(tmp_path):
+    """Row 7."""
+    hu = HU.copy()
+    hu[:, :5] = -3024
+    scan = read_ct(save_nifti(tmp_path / "scan.nii.gz", hu, make.affine()))
+    assert (scan.volume.hu[:, :5] == -1024).all()
+    assert np.array_equal(scan.volume.hu[:, 5:], HU[:, 5:])
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1e3])
+def test_impossible_voxel_sizes(tmp_path, scale):
+    """Row 46: zero, metres, micrometres."""
+    path = save_nifti(tmp_path / "scan.nii", HU, make.affine())
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<3f", data, 80, *(s * scale for s in SPACING[::-1]))
+    struct.pack_into("<2h", data, 252, 1, 0)  # only the qform, which takes its size from there
+    path.write_bytes(data)
+    with pytest.raises(InputError):
+        read_ct(path)
+
+
+def test_a_singular_affine(tmp_path):
+    """Row 46: two axes of the sform are parallel."""
+    path = save_nifti(tmp_path / "scan.nii", HU, make.affine())
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<2h", data, 252, 0, 1)
+    struct.pack_into("<12f", data, 280, 0.8, 0.8, 0, 0, 0, 0, 0, 0, 0, 0, 2.5, 0)
+    path.write_bytes(data)
+    with pytest.raises(InputError):
+        read_ct(path)
+
+
+def test_colours_and_time_are_refused(tmp_path):
+    """Row 19."""
+    SimpleITK.WriteImage(
+        SimpleITK.GetImageFromArray(np.zeros((4, 8, 8, 3), np.uint8), isVector=True), str(tmp_path / "a.mha")
+    )
+    with pytest.raises(InputError, match="colours"):
+        read_ct(tmp_path / "a.mha")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8, 2), np.int16), np.eye(4)), tmp_path / "a.nii")
+    with pytest.raises(InputError, match="4 dimensions"):
+        read_ct(tmp_path / "a.nii")
+
+
+def test_headers_that_ask_for_terabytes(tmp_path):
+    """Row 49: refused before anything is allocated."""
+    path = save_nifti(tmp_path / "scan.nii", HU, make.affine())
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<8h", data, 40, 3, 32767, 32767, 32767, 1, 1, 1, 1)
+    path.write_bytes(data)
+    with pytest.raises(ResourceError, match="asks for 32767"):
+        read_ct(path)
+    text = "ObjectType = Image\nNDims = 3\nDimSize = 32767 32767 32767\nElementType = MET_SHORT\n"
+    text += "ElementDataFile = LOCAL\n"
+    (tmp_path / "scan.mha").write_text(text)
+    with pytest.raises(ResourceError, match="asks for 32767"):
+        read_ct(tmp_path / "scan.mha")
+
+
+def test_a_gzip_bomb(tmp_path):
+    """Row 49: 1 GB of zeros in 1 MB."""
+    header = bytearray(save_nifti(tmp_path / "scan.nii", HU, make.affine()).read_bytes()[:352])
+    struct.pack_into("<8h", header, 40, 3, 512, 512, 2000, 1, 1, 1, 1)
+    with gzip.open(tmp_path / "bomb.nii.gz", "wb", 9) as file:
+        file.write(header)
+        for _ in range(100):
+            file.write(bytes(1 << 20))
+    with pytest.raises(ResourceError, match="asks for 512 x 512 x 2000"):
+        read_ct(tmp_path / "bomb.nii.gz")
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".mha", ".nrrd"])
+def test_written_volumes_are_exact_for_other_readers(tmp_path, suffix, dtype):
+    """Values to the bit, geometry within 1e-4 mm, for nibabel and SimpleITK; oblique axes."""
+    from scipy.spatial.transform import Rotation
+
+    turn = Rotation.from_euler("xyz", [8, -5, 3], degrees=True).as_matrix()
+    place = make.affine()
+    place[:3, :3] = turn @ place[:3, :3]
+    values = np.abs(HU % 200).astype(dtype) if dtype == np.uint8 else HU.astype(dtype)
+    path = tmp_path / f"out{suffix}"
+    write_volume(CTVolume(values, place) if dtype == np.int16 else Overlay(values, place), path)
+    image = SimpleITK.ReadImage(str(path))
+    theirs = SimpleITK.GetArrayFromImage(image)
+    assert theirs.dtype == dtype
+    assert np.array_equal(theirs, values)
+    assert image.TransformIndexToPhysicalPoint((3, 4, 5)) == pytest.approx(
+        (place @ [5, 4, 3, 1])[:3], abs=1e-4
+    )
+    if suffix.startswith(".nii"):
+        image = nibabel.load(path)
+        assert np.array_equal(np.asarray(image.dataobj).T, values)
+        for theirs in (image.get_sform(), image.get_qform()):
+            assert np.allclose(RAS @ theirs, place[:, [2, 1, 0, 3]], atol=1e-4)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_compressed_volumes_are_ordinary_gzip(tmp_path):
+    """One member that Python's gzip checks by its CRC; larger than one chunk: blocks are joined."""
+    values = np.random.default_rng(0).integers(0, 50, (20, 512, 512)).astype(np.int16)
+    write_volume(Overlay(values, make.affine()), tmp_path / "a.nii.gz")
+    with gzip.open(tmp_path / "a.nii.gz") as file:
+        data = file.read()
+    assert data[352:] == values.tobytes()
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("a.png", np.int16), ("a.nii.gz", np.float64), ("a.mha", bool)])
+def test_what_cannot_be_written_is_refused(tmp_path, name, dtype):
+    with pytest.raises(InputError, match="are written as"):
+        write_volume(Overlay(HU.astype(dtype), make.affine()), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_half_file_is_left(tmp_path):
+    """A full disk or a missing folder leaves nothing behind."""
+    with pytest.raises(ResourceError, match=r"a\.nii\.gz: cannot be written"):
+        write_volume(CTVolume(HU, make.affine()), tmp_path / "nowhere" / "a.nii.gz")
+    place = make.affine()
+    place[1, 0] = 1.0
+    with pytest.raises(VolumeError, match="not perpendicular"):
+        write_volume(CTVolume(HU, place), tmp_path / "a.nii.gz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.real
+def test_real_nrrd_equals_simpleitk():
+    path = Path(__file__).parents[2] / "shared" / "data" / "ct" / "cip-small" / "ct-64.nrrd"
+    if not path.is_file():
+        pytest.skip("no real scans here")
+    scan = read_ct(path)
+    image = SimpleITK.ReadImage(str(path))
+    assert np.array_equal(scan.volume.hu, SimpleITK.GetArrayFromImage(image))
+    assert scan.volume.affine[:3, 3] == pytest.approx(image.GetOrigin())
+    assert scan.findings == ()
