@@ -1,0 +1,182 @@
+"""The lung mask in three dimensions: stray parts off, enclosed holes filled, right and left told apart.
+
+Arrays have axes (z, y, x): z rises to the head, y to the back, x to the patient's left.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+LUNG_PROBABILITY = 0.5  # a voxel at or above it is lung
+SECOND_LUNG = 0.1  # share of the largest part; a part of at least this size is a lung wherever it lies
+FRAGMENT = 1.0  # ml; smaller parts are dropped
+FRAGMENT_PEAK = 0.9  # a fragment must hold a voxel the network is this sure of
+NEAR = 10.0  # mm between a fragment and a lung it may belong to
+LARGEST_VESSEL = 100.0  # mm2; larger holes of an axial slice may be the dome of the diaphragm and stay open
+ONE_LUNG = (
+    0.75  # depth of the valley between the lungs over the lower of both peaks; above it there is one lung
+)
+WHOLE = 0.98  # share of a part on one side of the midline from which the whole part belongs to that side
+DETOUR = 0.5  # voxels of lung; price of a row in which the border runs along the lungs' outer edge
+STEEPEST = 2  # columns the border between the lungs may move from one row to the next
+RIGHT, LEFT = 1, 2
+
+_TOUCHING = np.ones((3, 3, 3), bool)
+_IN_PLANE = np.zeros((3, 3, 3), bool)
+_IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
+
+
+def clean_up(probability: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """The lungs alone, whole: parts that are no lung removed, vessels and enclosed disease filled in.
+
+    Kept are the largest connected part, every part of at least a tenth of its size, and smaller parts of at
+    least 1 ml that lie within 10 mm of these. Filled are holes without a way out in three dimensions, of any
+    size, and holes of axial slices up to 1 cm2.
+
+    Args:
+        probability: of lung, in [0, 1], axes (z, y, x).
+        spacing: voxel size in mm, axes (z, y, x).
+
+    Returns:
+        bool, the shape of `probability`; empty where no voxel reaches 0.5.
+    """
+    mask = np.asarray(probability >= LUNG_PROBABILITY)
+    window = _window(mask)
+    if window is None:
+        return mask
+    inner = _lung_parts(mask[window], probability[window], spacing)
+    cleaned = np.zeros_like(mask)
+    cleaned[window] = _filled(inner, spacing[1] * spacing[2])
+    return cleaned
+
+
+def _window(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
+    """The bounding box of a mask; None when it is empty."""
+    found = []
+    for axis in range(3):
+        seen = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        if not seen.size:
+            return None
+        found.append(slice(int(seen[0]), int(seen[-1]) + 1))
+    return found[0], found[1], found[2]
+
+
+def _lung_parts(mask: np.ndarray, probability: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    labels, count = ndimage.label(mask, _TOUCHING)
+    size = np.bincount(labels.ravel(), minlength=count + 1)
+    size[0] = 0
+    keep = size >= SECOND_LUNG * size.max()
+    fragments = np.flatnonzero(~keep & (size * np.prod(spacing) / 1000 >= FRAGMENT))
+    boxes = ndimage.find_objects(labels)
+    margin = [int(np.ceil(NEAR / s)) for s in spacing]
+    lungs = keep.copy()
+    for part in fragments:
+        box = tuple(
+            slice(max(b.start - m, 0), b.stop + m) for b, m in zip(boxes[part - 1], margin, strict=True)
+        )
+        here = labels[box]
+        is_sure = probability[box][here == part].max() >= FRAGMENT_PEAK
+        keep[part] = is_sure and _is_near(here == part, lungs[here], spacing)
+    return np.asarray(keep[labels])
+
+
+def _is_near(part: np.ndarray, lungs: np.ndarray, spacing: tuple[float, float, float]) -> bool:
+    if not lungs.any():
+        return False
+    distance = ndimage.distance_transform_edt(~lungs, spacing)
+    return bool(distance[part].min() <= NEAR)
+
+
+def _filled(mask: np.ndarray, pixel: float) -> np.ndarray:
+    """Fill what is enclosed in three dimensions, and small holes of axial slices.
+
+    Args:
+        mask: axes (z, y, x).
+        pixel: its area in mm2.
+    """
+    open_air = np.pad(~mask, 1, constant_values=True)
+    labels, _ = ndimage.label(open_air)
+    mask = labels[1:-1, 1:-1, 1:-1] != labels[0, 0, 0]
+    open_air = np.pad(~mask, ((0, 0), (1, 1), (1, 1)), constant_values=True)
+    labels, count = ndimage.label(open_air, _IN_PLANE)
+    small = np.bincount(labels.ravel(), minlength=count + 1) * pixel <= LARGEST_VESSEL
+    small[0] = False
+    small[np.unique(labels[:, 0, 0])] = False  # what surrounds a slice is no hole, however small
+    return np.asarray(mask | small[labels][:, 1:-1, 1:-1])
+
+
+def split_sides(mask: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
+    """Tell the right lung from the left.
+
+    A part that lies on one side of the border between the lungs belongs to that side as a whole; a part that
+    spans it, because the lungs touch or the airways join them, is cut along the border.
+
+    Args:
+        mask: bool, axes (z, y, x), x rising to the patient's left.
+        spacing: voxel size in mm, axes (z, y, x).
+
+    Returns:
+        uint8, the shape of `mask`: 0 outside, 1 right lung, 2 left lung.
+    """
+    sides = np.zeros(mask.shape, np.uint8)
+    window = _window(mask)
+    if window is None:
+        return sides
+    inner = mask[window]
+    middle = _midline(inner.sum(axis=(0, 1)), spacing[2])
+    if middle is None:
+        columns = np.arange(mask.shape[2])[window[2]]
+        centre = float((inner.sum(axis=(0, 1)) * columns).sum() / inner.sum())
+        sides[window][inner] = RIGHT if centre < (mask.shape[2] - 1) / 2 else LEFT
+        return sides
+    beyond = np.arange(inner.shape[2]) > _border(inner, middle)[..., None]
+    labels, count = ndimage.label(inner, _TOUCHING)
+    size = np.bincount(labels.ravel(), minlength=count + 1)
+    share = np.bincount(labels[beyond & inner], minlength=count + 1) / np.maximum(size, 1)
+    spans = (share < WHOLE) & (share > 1 - WHOLE)
+    is_left = np.where(spans[labels], beyond, (share >= WHOLE)[labels])
+    sides[window] = np.where(inner, np.where(is_left, LEFT, RIGHT), 0)
+    return sides
+
+
+def _midline(profile: np.ndarray, pixel: float) -> int | None:
+    """The column between the lungs; None when there is one lung.
+
+    Args:
+        profile: lung voxels of each column.
+        pixel: width of a column, mm.
+    """
+    smooth = ndimage.gaussian_filter1d(profile.astype(np.float64), 8 / pixel, mode="constant")
+    quarter = len(smooth) // 4
+    if quarter < 2:
+        return None
+    middle = quarter + int(np.argmin(smooth[quarter : len(smooth) - quarter]))
+    lower_peak = min(smooth[:middle].max(), smooth[middle:].max())
+    return middle if smooth[middle] < ONE_LUNG * lower_peak else None
+
+
+def _border(mask: np.ndarray, middle: int) -> np.ndarray:
+    """The column of the border in each row of each slice: the way from front to back through least lung.
+
+    Dynamic programming over rows, all slices at once. Away from the middle
+    each row costs a little, or the border would run around a lung that touches the other.
+
+    Returns:
+        int, axes (z, y).
+    """
+    columns = np.arange(mask.shape[2])
+    toll = (DETOUR * ((columns - middle) / (len(columns) / 2)) ** 2).astype(np.float32)
+    cost = mask[:, 0].astype(np.float32) + toll
+    moves = np.zeros((mask.shape[1], mask.shape[0], mask.shape[2]), np.int8)
+    for row in range(1, mask.shape[1]):
+        padded = np.pad(cost, ((0, 0), (STEEPEST, STEEPEST)), constant_values=np.inf)
+        for move in (m for m in range(-STEEPEST, STEEPEST + 1) if m):
+            other = padded[:, STEEPEST + move : STEEPEST + move + len(columns)]
+            moves[row][other < cost] = move
+            cost = np.minimum(cost, other)
+        cost = cost + mask[:, row] + toll
+    border = np.empty(mask.shape[:2], int)
+    here = cost.argmin(1)
+    for row in range(mask.shape[1] - 1, -1, -1):
+        border[:, row] = here
+        here = here + moves[row, np.arange(len(here)), here]
+    return border

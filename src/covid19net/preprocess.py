@@ -1,0 +1,221 @@
+"""From Hounsfield units to what the two networks see, exactly as in Wang et al. 2020 and their code.
+
+Section numbers in comments are those of the paper's methods: "lung segmentation", "lung-ROI" and "non-lung
+area suppression". Interpolation is `scipy.ndimage.zoom`'s, on its default grid (first and last voxel centres
+stay in place). A spline zoom is a separable linear map, so it is computed as one matrix for each axis: the
+same numbers, several times faster (see docs/performance.md).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import ndimage
+
+from covid19net.errors import NotChestCTError
+from covid19net.volume import Box, CTVolume, Overlay
+
+AIR = -1024  # HU; lower values are padding outside the scanner's field of view
+SLICE_SIZE = 256  # pixels of the segmentation network's square input
+SD_FLOOR = 1e-6  # added to the standard deviation of a slice, as released
+SMALLEST_SHARE = 0.03  # of the largest lung area; slices with less do not count
+FEWEST_SLICES = 3  # a lung box with fewer gives no result
+FEWEST_PIXELS = 60  # sides of the lung box, in pixels of a 512 x 512 image
+PUBLISHED_MATRIX = 512  # pixels of the images the limit above was made for
+HIGHEST_PERCENTILE = 95  # of the HU in the lung box; whatever lies above becomes this value
+LUNG_SHARE = 0.2  # a voxel with more of the resized mask counts as lung
+WALL_SIGMAS = 4.0  # elsewhere HU stay within this many sd of the mean lung HU (file names say 3, code 4)
+IMAGE_SHAPE = (48, 240, 360)  # (z, y, x) of the lung image
+CHUNK = 16  # slices worked on at a time, so that memory does not grow with the scan
+
+
+@dataclass(frozen=True, eq=False)
+class LungImage:
+    """What COVID-19Net sees.
+
+    Attributes:
+        values: float32, (48, 240, 360), mean 0 and sd 1 over the whole image.
+        box: the part of the CT it shows, in voxels of the CT; first and last voxel centres of the box are the
+            first and last voxel centres of the image.
+    """
+
+    values: np.ndarray
+    box: Box
+
+
+@lru_cache(maxsize=32)
+def zoom_matrix(size: int, new_size: int, order: int = 3) -> np.ndarray:
+    """The linear map of `scipy.ndimage.zoom` along one axis.
+
+    Args:
+        size: voxels before.
+        new_size: voxels after.
+        order: 3 for the cubic spline, 1 for linear interpolation.
+
+    Returns:
+        float32 matrix (new_size, size); read-only, because it is kept for the next scan.
+    """
+    matrix: np.ndarray = ndimage.zoom(np.eye(size), (new_size / size, 1), order=order).astype(np.float32)
+    if matrix.shape != (new_size, size):  # scipy rounds size * (new_size / size); never seen to differ
+        raise AssertionError(f"zoom from {size} to {new_size} gave {matrix.shape}")
+    matrix.flags.writeable = False
+    return matrix
+
+
+def zoom(array: np.ndarray, shape: tuple[int, int, int], order: int = 3) -> np.ndarray:
+    """`scipy.ndimage.zoom` of an array (z, y, x) to a shape, as three matrix products in float32."""
+    z, y, x = (zoom_matrix(a, b, order) for a, b in zip(array.shape, shape, strict=True))
+    array = np.tensordot(z, array.astype(np.float32, copy=False), 1)
+    return np.asarray(y @ (array @ x.T))
+
+
+def slice_inputs(volume: CTVolume, indices: Sequence[int]) -> Iterator[np.ndarray]:
+    """What the segmentation network sees of each slice (paper: lung segmentation).
+
+    HU below -1024 become -1024; each slice is z-scored on its own; the three channels are the slice below,
+    the slice and the slice above; resized in plane to 256 x 256 by cubic splines.
+
+    Args:
+        volume: the scan.
+        indices: slices to prepare, each with a neighbour on both sides, rising.
+
+    Yields:
+        float32, (3, 256, 256), for each index.
+    """
+    rows, columns = (zoom_matrix(n, SLICE_SIZE) for n in volume.shape[1:])
+    kept: dict[int, np.ndarray] = {}
+    for index in indices:
+        for i in (index - 1, index, index + 1):
+            if i not in kept:
+                hu = np.maximum(volume.hu[i], AIR).astype(np.float32)
+                mean, sd = hu.mean(dtype=np.float64), hu.std(dtype=np.float64)
+                hu = (hu - np.float32(mean)) / np.float32(sd + SD_FLOOR)
+                kept[i] = rows @ hu @ columns.T
+        kept = {i: kept[i] for i in kept if i >= index - 1}
+        yield np.stack([kept[index - 1], kept[index], kept[index + 1]])
+
+
+def segmentation_affine(volume: CTVolume) -> np.ndarray:
+    """Affine of the network's 256 x 256 grid, whose corner pixels sit on the corner pixels of the CT."""
+    affine = np.array(volume.affine)
+    for axis in (1, 2):
+        affine[:3, axis] *= (volume.shape[axis] - 1) / (SLICE_SIZE - 1)
+    return affine
+
+
+def slice_range(mask: np.ndarray) -> tuple[int, int]:
+    """First slice and last slice + 1 of the lung box (paper: lung-ROI).
+
+    A slice counts when its lung area is at least 0.03 of the largest; it is used when it and its neighbours
+    count; the range goes from the first used to the last used slice, gaps stay in.
+
+    Args:
+        mask: lung mask of the inner slices, bool, (z, y, x).
+
+    Raises:
+        NotChestCTError: no slice is used.
+    """
+    area = mask.sum(axis=(1, 2))
+    counts = np.pad(area >= SMALLEST_SHARE * max(area.max(initial=0), 1), 1, constant_values=True)
+    used = np.flatnonzero(counts[:-2] & counts[1:-1] & counts[2:])
+    if not used.size:
+        raise NotChestCTError("no lungs found: no three neighbouring slices show lung")
+    return int(used[0]), int(used[-1]) + 1
+
+
+def lung_box(lungs: Overlay, shape: tuple[int, int, int]) -> Box:
+    """The part of the CT that holds the lungs (paper: lung-ROI).
+
+    In plane: the bounding box of the mask over all its slices, scaled to the CT and truncated to whole
+    voxels.
+
+    Args:
+        lungs: lung mask, (z, 256, 256) with one slice for each CT slice; the first and the last are empty,
+            because the network needs both neighbours of a slice.
+        shape: of the CT, (z, y, x).
+
+    Raises:
+        NotChestCTError: no lungs, fewer than 3 slices, or a side under 60 pixels of a 512 x 512 image.
+    """
+    mask = lungs.values[1:-1] > 0
+    bottom, top = slice_range(mask)
+    start, stop = [bottom + 1], [top + 1]
+    for axis, size in ((1, shape[1]), (2, shape[2])):
+        seen = np.flatnonzero(mask.any(axis=(0, 3 - axis)))
+        start.append(int(seen[0] * size / SLICE_SIZE))
+        stop.append(int((seen[-1] + 1) * size / SLICE_SIZE))
+    box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    sides = [box.shape[axis] * PUBLISHED_MATRIX / shape[axis] for axis in (1, 2)]
+    if box.shape[0] < FEWEST_SLICES or min(sides) < FEWEST_PIXELS:
+        raise NotChestCTError(
+            f"lungs too small for a result: {box.shape[0]} slices of {box.shape[1]} x {box.shape[2]} voxels "
+            f"(needed: {FEWEST_SLICES} slices, {FEWEST_PIXELS} pixels of a {PUBLISHED_MATRIX}-pixel image)"
+        )
+    return box
+
+
+def _chunks(box: Box) -> Iterator[slice]:
+    for z in range(box.start[0], box.stop[0], CHUNK):
+        yield slice(z, min(z + CHUNK, box.stop[0]))
+
+
+def _lung_share(lungs: Overlay, box: Box, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, Box]:
+    """Matrices that resize the mask's box linearly to the CT's box, and that box on the mask's grid."""
+    mask = lungs.values > 0
+    seen = [np.flatnonzero(mask.any(axis=(0, 3 - axis))) for axis in (1, 2)]
+    (y0, y1), (x0, x1) = ((int(s[0]), int(s[-1]) + 1) for s in seen)
+    rows = zoom_matrix(y1 - y0, box.shape[1], 1)
+    columns = zoom_matrix(x1 - x0, box.shape[2], 1)
+    return rows, columns, Box((0, y0, x0), (shape[0], y1, x1))
+
+
+def lung_image(volume: CTVolume, lungs: Overlay, box: Box | None = None) -> LungImage:
+    """Cut out the lungs, quieten what is not lung, resize and standardize (paper: non-lung area suppression).
+
+    HU above the 95th percentile of the box become that percentile. Lung is where the linearly resized mask
+    exceeds 0.2; every other voxel is clipped to the mean lung HU +- 4 sd. Resized by cubic splines to 48 x
+    240 x 360, clipped to the range before resizing, z-scored over the whole image.
+
+    Args:
+        volume: the scan.
+        lungs: lung mask, (z, 256, 256), one slice for each CT slice.
+        box: the lung box, when it is known already.
+
+    Raises:
+        NotChestCTError: the lungs are missing or too small (see `lung_box`), or all of one value.
+    """
+    box = box or lung_box(lungs, volume.shape)
+    roi = volume.hu[box.slices]
+    ceiling = np.float32(np.percentile(roi, HIGHEST_PERCENTILE))
+    rows, columns, grid = _lung_share(lungs, box, volume.shape)
+
+    def quiet(z: slice) -> tuple[np.ndarray, np.ndarray]:
+        """HU under the ceiling, and where lung is, of some slices."""
+        hu = np.minimum(volume.hu[z, *box.slices[1:]].astype(np.float32), ceiling)
+        share = rows @ (lungs.values[z, *grid.slices[1:]] > 0).astype(np.float32) @ columns.T
+        return hu, share > LUNG_SHARE
+
+    count, total, squares = 0, 0.0, 0.0
+    for z in _chunks(box):
+        hu, inside = quiet(z)
+        values = hu[inside].astype(np.float64)
+        count, total, squares = count + values.size, total + values.sum(), squares + (values**2).sum()
+    mean = total / count
+    sd = np.sqrt(max(squares / count - mean**2, 0.0))
+    floor, top = np.float32(mean - WALL_SIGMAS * sd), np.float32(mean + WALL_SIGMAS * sd)
+
+    image = np.zeros(IMAGE_SHAPE, np.float32)
+    along_z, along_y, along_x = (zoom_matrix(a, b) for a, b in zip(box.shape, IMAGE_SHAPE, strict=True))
+    lowest, highest = np.float32(np.inf), np.float32(-np.inf)
+    for z in _chunks(box):
+        hu, inside = quiet(z)
+        hu = np.where(inside, hu, np.clip(hu, floor, top))
+        lowest, highest = min(lowest, hu.min()), max(highest, hu.max())
+        part = along_y @ hu @ along_x.T
+        image += np.tensordot(along_z[:, z.start - box.start[0] : z.stop - box.start[0]], part, 1)
+    image = np.clip(image, lowest, highest)
+    deviation = image.std(dtype=np.float64)
+    if not deviation > 0:
+        raise NotChestCTError("no lungs found: the lung box holds one single value")
+    return LungImage(((image - image.mean(dtype=np.float64)) / deviation).astype(np.float32), box)
