@@ -1,0 +1,1 @@
+"""The networks as plain torch modules: no files, devices or thresholds inside; logits out."""
