@@ -1,0 +1,25 @@
+"""Running the networks: OpenVINO on the CPU, torch on a GPU; the same numbers from both."""
+
+from covid19net.engine.converted import Converted, convert, find_converted
+from covid19net.engine.device import choose_device
+from covid19net.engine.networks import (
+    DiagnosisNetwork,
+    Evidence,
+    LungNetwork,
+    describe,
+    open_diagnosis,
+    open_lungs,
+)
+
+__all__ = [
+    "Converted",
+    "DiagnosisNetwork",
+    "Evidence",
+    "LungNetwork",
+    "choose_device",
+    "convert",
+    "describe",
+    "find_converted",
+    "open_diagnosis",
+    "open_lungs",
+]

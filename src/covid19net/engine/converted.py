@@ -1,0 +1,230 @@
+"""The converted form of a network, which OpenVINO runs on the CPU: made with torch, once a weight file.
+
+A weight file of the set is converted into OpenVINO IR (a graph in .xml, its numbers in .bin) beside it. An
+index with their SHA-256 is written last, so that half a conversion, or a damaged one, is never used.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+import hashlib
+import json
+from pathlib import Path
+import sys
+from tempfile import TemporaryDirectory
+from threading import Lock
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+import warnings
+
+import numpy as np
+
+from covid19net.engine.device import TORCH_EXTRA, has_torch, memory_told
+from covid19net.errors import ResourceError, WeightsError
+from covid19net.weights import WeightFile, load_network, load_tensors
+from covid19net.weights.files import write_atomically
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CONVERTER = 1  # part of the file names: raise it when the same weights are to be converted anew
+SLICE_SHAPE = (1, 3, 256, 256)
+IMAGE_SHAPE = (1, 1, 48, 240, 360)
+MAPS_SHAPE = (1, 152, 6, 15, 23)
+
+_IMPORT = Lock()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One converted graph: the text of its .xml and the numbers of its .bin."""
+
+    graph: bytes
+    numbers: bytes
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The converted parts of one weight file.
+
+    Attributes:
+        parts: name -> graph; "network" for lungs, "backbone" and "head" for the others.
+        index: the file that names them, or None when no folder could be written and they are in memory only.
+    """
+
+    parts: Mapping[str, Part]
+    index: Path | None
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its converter package, which reports every import over the network.
+
+    That package is not needed: the converter itself lives elsewhere in OpenVINO.
+    """
+    with _IMPORT:
+        name = "openvino.tools.ovc"
+        if "openvino" in sys.modules or name in sys.modules:
+            import openvino
+        else:
+            sys.modules[name] = None  # type: ignore[assignment]  # makes importing it fail, which OpenVINO allows for
+            try:
+                import openvino
+            finally:
+                del sys.modules[name]
+    module: ModuleType = openvino
+    return module
+
+
+def _example_shapes(weights: WeightFile) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Part -> (shape it is traced with, shape it runs with).
+
+    Tracing runs the network once. A smaller picture gives the same graph where sizes halve the same way, in a
+    tenth of the time; the head's gradient depends on the size of its maps.
+    """
+    if weights.card.task == "lungs":
+        return {"network": ((1, 3, 64, 64), SLICE_SHAPE)}
+    return {"backbone": ((1, 1, 16, 32, 48), IMAGE_SHAPE), "head": (MAPS_SHAPE, MAPS_SHAPE)}
+
+
+def torch_parts(weights: WeightFile) -> "dict[str, nn.Module]":
+    """Load a weight file into the modules that make its parts, in evaluation mode."""
+    from covid19net.nets.covid19net import COVID19Net
+    from covid19net.nets.gradient import HeadWithGradient
+
+    network = load_network(weights)
+    if isinstance(network, COVID19Net):
+        return {"backbone": network.backbone, "head": HeadWithGradient(network.head)}
+    return {"network": network}
+
+
+def _replace_transposed(model: Any) -> None:  # noqa: ANN401 - OpenVINO has no types
+    """Write each transposed convolution of stride 1 as a convolution with mirrored weights; the same numbers.
+
+    OpenVINO's CPU plugin (2026.4) packs weights that a convolution and a transposed convolution share only
+    once, in the order of the first, when they have as many channels in as out: the second is then wrong. The
+    head's gradient shares its weights with the head.
+    """
+    import_openvino()
+    from openvino import opset13 as ops
+    from openvino.utils import replace_node
+
+    for node in model.get_ops():
+        if node.get_type_name() != "ConvolutionBackpropData":
+            continue
+        kernel = node.input_value(1).get_node().data  # (in, out, z, y, x)
+        mirrored = np.ascontiguousarray(np.flip(kernel.swapaxes(0, 1), (2, 3, 4)))
+        pads = [
+            size - 1 - pad
+            for size, pad in zip(kernel.shape[2:], node.get_attributes()["pads_begin"], strict=True)
+        ]
+        ones = [1] * len(pads)
+        if list(node.get_attributes()["strides"]) != ones:
+            raise WeightsError("only a transposed convolution of stride 1 can be converted")
+        convolution = ops.convolution(node.input_value(0), ops.constant(mirrored), ones, pads, pads, ones)
+        replace_node(node, convolution)
+
+
+def _convert_part(
+    module: "nn.Module", example: tuple[int, ...], shape: tuple[int, ...], *, half: bool
+) -> Part:
+    openvino = import_openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    import torch
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer warns that sizes become constants, which is intended
+        traced = torch.jit.trace(module, torch.zeros(example), check_trace=False)  # type: ignore[no-untyped-call]
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced)  # OpenVINO keeps no reference of its own
+        model = frontend.convert(frontend.load(decoder))
+    model.reshape(list(shape))
+    _replace_transposed(model)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "part.xml"
+        openvino.save_model(model, path, compress_to_fp16=half)
+        return Part(path.read_bytes(), path.with_suffix(".bin").read_bytes())
+
+
+def _index_path(weights: WeightFile, folder: Path) -> Path:
+    card = weights.card
+    return folder / f"{card.task}.{card.sha256[:12]}.ov{CONVERTER}.json"
+
+
+def _file_names(index: Path, part: str) -> tuple[str, str]:
+    stem = index.name.removesuffix(".json")
+    return f"{stem}.{part}.xml", f"{stem}.{part}.bin"
+
+
+def _read(weights: WeightFile, folder: Path) -> Converted | None:
+    """The converted form in a folder; None when it is absent, incomplete or damaged."""
+    index = _index_path(weights, folder)
+    try:
+        expected = json.loads(index.read_bytes())
+        parts = {}
+        for part in _example_shapes(weights):
+            files = {name: (folder / name).read_bytes() for name in _file_names(index, part)}
+            if any(hashlib.sha256(data).hexdigest() != expected.get(name) for name, data in files.items()):
+                return None
+            parts[part] = Part(*files.values())
+    except (OSError, ValueError, AttributeError):  # absent, no JSON, or JSON that is no object
+        return None
+    return Converted(parts, index)
+
+
+def find_converted(weights: WeightFile, cache: Path | None = None) -> Converted | None:
+    """Look for the converted form beside the weight file, then in the cache folder.
+
+    Args:
+        weights: the weight file; it is not opened.
+        cache: a second folder to look in.
+
+    Returns:
+        The parts, compared with their SHA-256; None when there is no complete and undamaged conversion.
+    """
+    folders = [weights.path.parent] + ([cache] if cache else [])
+    return next((found for folder in folders if (found := _read(weights, folder))), None)
+
+
+def _keep(converted: Converted, weights: WeightFile, folder: Path) -> Converted:
+    index = _index_path(weights, folder)
+    files: dict[str, bytes] = {}
+    for name, part in converted.parts.items():
+        files |= dict(zip(_file_names(index, name), (part.graph, part.numbers), strict=True))
+    for file, data in files.items():
+        write_atomically(folder / file, data)
+    hashes = {file: hashlib.sha256(data).hexdigest() for file, data in files.items()}
+    write_atomically(index, (json.dumps(hashes, indent=2) + "\n").encode())
+    return Converted(converted.parts, index)
+
+
+def convert(weights: WeightFile, cache: Path | None = None) -> Converted:
+    """Convert a weight file for the CPU and keep the result. Needs torch, and takes a few seconds.
+
+    The result is written beside the weight file; where that is not possible into the cache folder; where that
+    is not possible either, or none is given, it is kept in memory only. Half-precision weights stay in half
+    precision, so that both engines compute with the same values.
+
+    Args:
+        weights: the weight file.
+        cache: folder to write into when the weight file's own cannot be written.
+
+    Raises:
+        WeightsError: the weight file is damaged, or torch is not installed.
+        ResourceError: not enough memory.
+    """
+    if not has_torch():
+        raise WeightsError(
+            f"{weights.path}: not converted for the CPU yet, and converting needs torch: {TORCH_EXTRA}"
+        )
+    half = all(array.dtype == np.float16 for array in load_tensors(weights).values())
+    shapes = _example_shapes(weights)
+    with memory_told(f"converting {weights.path.name}"):
+        modules = torch_parts(weights)
+        parts = {name: _convert_part(modules[name], *shapes[name], half=half) for name in shapes}
+    converted = Converted(parts, None)
+    for folder in [weights.path.parent] + ([cache] if cache else []):
+        try:
+            return _keep(converted, weights, folder)
+        except (WeightsError, ResourceError):  # cannot be written, or the disk is full: the next one
+            continue
+    return converted

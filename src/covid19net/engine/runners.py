@@ -1,0 +1,175 @@
+"""Two ways to run one graph over a stream of inputs, with the same interface."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from covid19net.engine.converted import Part, import_openvino
+from covid19net.engine.device import memory_told
+from covid19net.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Precision = Literal["bf16", "f32"]
+Arrays = tuple[np.ndarray, ...]
+
+
+class Runner(Protocol):
+    """A network ready to run."""
+
+    batch: int
+
+    def stream(self, inputs: Iterable[np.ndarray]) -> Iterator[Arrays]:
+        """Run the network on each input and yield its outputs in the same order, float32."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """Engine, version, device, precision and threads, for the provenance of a result."""
+        ...
+
+
+class OpenVINORunner:
+    """A converted graph on the CPU, for inputs of its one shape.
+
+    The graph is compiled in a thread of its own, so that the scan can be read meanwhile; the first use waits.
+
+    Args:
+        part: from `converted`.
+        precision: "bf16" computes in bf16 where the processor has it, otherwise in f32.
+        threads: CPU threads; None leaves the choice to OpenVINO: every core.
+        streams: inputs worked on at once; None: one for each thread, which wastes less than cutting each
+            input up for all threads.
+    """
+
+    batch = 1
+
+    def __init__(
+        self, part: Part, *, precision: Precision, threads: int | None = None, streams: int | None = None
+    ) -> None:
+        self._options = (precision, threads, streams)
+        pool = ThreadPoolExecutor(1)
+        self._compiled: Future[Any] = pool.submit(self._compile, part)
+        pool.shutdown(wait=False)
+
+    def _compile(self, part: Part) -> Any:  # noqa: ANN401 - OpenVINO has no types
+        openvino = import_openvino()
+        precision, threads, streams = self._options
+        core = openvino.Core()
+        native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        config: dict[str, object] = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" and native else "f32",
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        }
+        if threads:
+            config["INFERENCE_NUM_THREADS"] = threads
+        if streams or threads:
+            config["NUM_STREAMS"] = streams or threads
+        with memory_told("preparing a network"):
+            model = core.read_model(part.graph, part.numbers)
+            return core.compile_model(model, "CPU", config)
+
+    def stream(self, inputs: Iterable[np.ndarray]) -> Iterator[Arrays]:
+        """Run the graph on each input and yield copies of its outputs in the same order, float32."""
+        compiled = self._compiled.result()
+        # One more than run at once: the next input is ready when a stream falls free.
+        jobs = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
+        outputs = range(len(compiled.outputs))
+        idle: list[Any] = []
+        busy: deque[Any] = deque()
+
+        def finished() -> Arrays:
+            request = busy.popleft()
+            request.wait()
+            idle.append(request)
+            return tuple(request.get_output_tensor(i).data.copy() for i in outputs)
+
+        with memory_told("running a network on the CPU"):
+            try:
+                for array in inputs:
+                    if len(busy) == jobs:
+                        yield finished()
+                    request = idle.pop() if idle else compiled.create_infer_request()
+                    request.start_async([array])
+                    busy.append(request)
+                while busy:
+                    yield finished()
+            finally:  # an abandoned stream must not leave work running on buffers about to be freed
+                for request in busy:
+                    request.wait()
+
+    def describe(self) -> dict[str, object]:
+        """Engine, version, device, precision, threads and streams."""
+        openvino = import_openvino()
+        compiled = self._compiled.result()
+        return {
+            "engine": "openvino",
+            "version": openvino.get_version().split("-")[0],
+            "device": "cpu",
+            "precision": compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
+            "threads": compiled.get_property("INFERENCE_NUM_THREADS"),
+            "streams": compiled.get_property("NUM_STREAMS"),
+        }
+
+
+class TorchRunner:
+    """A torch module on a GPU, or on the CPU for comparison.
+
+    Args:
+        module: in evaluation mode; a tensor in, a tensor or a tuple of tensors out. It is moved and changed.
+        device: "cuda", "mps" or "torch-cpu".
+        precision: "bf16" where the GPU has it, or "f32"; never TF32.
+        batch: inputs to run together.
+    """
+
+    def __init__(self, module: "nn.Module", device: str, *, precision: Precision, batch: int = 1) -> None:
+        import torch
+
+        self.batch = batch
+        self._name = device
+        self._device = torch.device(device.removeprefix("torch-"))
+        native = device != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+        self._type = torch.bfloat16 if precision == "bf16" and native else torch.float32
+        with memory_told(f"preparing a network on {device}"):
+            self._module = module.requires_grad_(requires_grad=False).to(self._device, self._type)
+
+    def _exact(self) -> AbstractContextManager[None]:
+        """No TF32, and no algorithm chosen by a race or whose sums come in any order."""
+        from torch.backends import cudnn
+
+        guard: AbstractContextManager[None] = cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        return guard
+
+    def stream(self, inputs: Iterable[np.ndarray]) -> Iterator[Arrays]:
+        """Run the module on each input and yield its outputs in the same order, float32."""
+        for array in inputs:
+            yield self._run(array)
+
+    def _run(self, array: np.ndarray) -> Arrays:
+        import torch
+
+        with memory_told(f"running a network on {self._name}"), torch.inference_mode(), self._exact():
+            try:
+                out = self._module(torch.from_numpy(array).to(self._device, self._type))
+            except NotImplementedError as error:  # an operation this GPU's part of torch does not have
+                raise InputError(f"device {self._name!r} cannot run this network; choose cpu") from error
+            tensors = out if isinstance(out, tuple) else (out,)
+            return tuple(tensor.float().cpu().numpy() for tensor in tensors)
+
+    def describe(self) -> dict[str, object]:
+        """Engine, version, device, precision and threads."""
+        import torch
+
+        return {
+            "engine": "torch",
+            "version": torch.__version__,
+            "device": self._name,
+            "precision": "bf16" if self._type == torch.bfloat16 else "f32",
+            "threads": torch.get_num_threads(),
+        }
