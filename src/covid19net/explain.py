@@ -1,0 +1,86 @@
+"""Suspicious lung areas: Grad-CAM on the patient's own CT grid.
+
+Selvaraju et al. 2017, "Grad-CAM"; Wang et al. 2020, Figure 5. The map is drawn on the features at the end of
+dense block 3, whose gradient the converted network gives along with its score.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from covid19net.engine import Evidence
+from covid19net.preprocess import IMAGE_SHAPE
+from covid19net.volume import Box, CTVolume, Overlay
+
+# Where a voxel of the feature map lies in the lung image: index * STRIDE + FIRST_CENTRE, axes (z, y, x),
+# from the network's own strides. Along z three poolings of two: 2 * 2 * 2, centre (8 - 1) / 2. Along y and x
+# also the stem of stride 2, whose window of three is padded on the far side only and so is centred on its
+# second voxel: 2i + 1, then 4i + 2, 8i + 4, 16i + 8.
+STRIDE = (8, 16, 16)
+FIRST_CENTRE = (3.5, 8.0, 8.0)
+FULL_SCALE = 100  # the largest value of a heat map, in percent
+
+
+def grad_cam(evidence: Evidence) -> np.ndarray:
+    """The part of the score each place of the feature map argues for.
+
+    Channels are weighted by the mean of their gradient, added, and cut at zero (Grad-CAM, equations 1 and 2).
+
+    Returns:
+        float32, >= 0, (6, 15, 23) for a full-size image; all zero when no place argues for COVID-19.
+    """
+    weights = evidence.gradient.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
+    return np.asarray(np.maximum(np.tensordot(weights, evidence.maps, 1), 0), np.float32)
+
+
+def _linear_matrix(positions: np.ndarray, size: int) -> np.ndarray:
+    """Matrix (positions, size) of linear interpolation; outside the ends the end value holds."""
+    positions = np.clip(positions, 0, size - 1)
+    low = np.minimum(positions.astype(int), max(size - 2, 0))
+    share = (positions - low).astype(np.float32)
+    matrix = np.zeros((positions.size, size), np.float32)
+    matrix[np.arange(positions.size), low] = 1 - share
+    if size > 1:
+        matrix[np.arange(positions.size), low + 1] += share
+    return matrix
+
+
+def heat_in_box(cam: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The Grad-CAM map interpolated linearly on the voxels of the lung box.
+
+    The first and last voxel centres of the box are those of the lung image; a voxel of the feature map lies
+    where the strides and paddings of the network put it.
+
+    Args:
+        cam: from `grad_cam`.
+        shape: voxels of the box, (z, y, x).
+
+    Returns:
+        float32, of that shape.
+    """
+    matrices = []
+    for axis, size in enumerate(shape):
+        image = np.linspace(0, IMAGE_SHAPE[axis] - 1, size)
+        cells = (image - FIRST_CENTRE[axis]) / STRIDE[axis]
+        matrices.append(_linear_matrix(cells, cam.shape[axis]))
+    along_z, along_y, along_x = matrices
+    return np.asarray(along_y @ (np.tensordot(along_z, cam, 1) @ along_x.T))
+
+
+def heat_map(cam: np.ndarray, box: Box, volume: CTVolume) -> Overlay:
+    """The Grad-CAM map on the CT's own grid.
+
+    Args:
+        cam: from `grad_cam`.
+        box: the lung box the image was made from.
+        volume: the scan.
+
+    Returns:
+        uint8, percent of the map's own largest value (0 to 100), shape and affine of the CT; zero outside the
+        box.
+    """
+    out = np.zeros(volume.shape, np.uint8)
+    heat = heat_in_box(cam, box.shape)
+    if heat.max() > 0:
+        out[box.slices] = np.rint(heat * (FULL_SCALE / heat.max())).astype(np.uint8)
+    return Overlay(out, volume.affine)

@@ -1,0 +1,224 @@
+"""One chest CT to one result: lungs, lung image, score, suspicious areas."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from covid19net import __version__
+from covid19net.diagnose import Decision, decide, probability_of
+from covid19net.engine import (
+    DiagnosisNetwork,
+    LungNetwork,
+    choose_device,
+    describe,
+    open_diagnosis,
+    open_lungs,
+)
+from covid19net.errors import InputError
+from covid19net.explain import grad_cam, heat_map
+from covid19net.gate import check_hounsfield, check_lungs
+from covid19net.preprocess import lung_box, lung_image
+from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
+from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan
+from covid19net.weights import Card, WeightSet, find_set
+
+OLDEST = 120  # years; an age above is a typing error
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Clinical:
+    """What is known of the patient, for the prognosis; nothing is ever filled in.
+
+    Attributes:
+        age: years, 0 to 120.
+        sex: "F" or "M".
+        comorbidity: any of those the paper counts.
+    """
+
+    age: float | None = None
+    sex: str | None = None
+    comorbidity: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.age is not None and not 0 <= self.age <= OLDEST:
+            raise InputError(f"age must lie between 0 and {OLDEST} years, got {self.age:g}")
+        if self.sex not in (None, "F", "M"):
+            raise InputError(f"sex must be F or M, got {self.sex!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """Both networks, ready to run, and the weights they came from."""
+
+    lungs: LungNetwork
+    diagnosis: DiagnosisNetwork
+    weights: WeightSet
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class CaseResult:
+    """The result for one scan.
+
+    Attributes:
+        probability: of COVID-19 against other pneumonia, in [0, 1].
+        decision: at the threshold of the weights.
+        features: the 64-dimensional DL feature, float32, may be negative.
+        lungs: on the CT's grid, uint8: 1 right lung, 2 left lung.
+        lung_millilitres: (right, left).
+        heatmap: on the CT's grid, uint8, percent of its own largest value.
+        box: the part of the CT the diagnosis network saw, in voxels.
+        findings: what a reader must know, in the order found.
+        scan: the scan itself.
+        clinical: as given.
+        provenance: versions, weights, engine, options.
+        seconds: for each stage.
+    """
+
+    probability: float
+    decision: Decision
+    features: np.ndarray
+    lungs: Overlay
+    lung_millilitres: tuple[float, float]
+    heatmap: Overlay
+    box: Box
+    findings: tuple[Finding, ...]
+    scan: Scan
+    clinical: Clinical
+    provenance: dict[str, object]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def load_models(
+    weights: str | Path = "bundled",
+    *,
+    device: str = "auto",
+    home: Path | None = None,
+    cache: Path | None = None,
+) -> Models:
+    """Open both networks of a weight set.
+
+    Args:
+        weights: "bundled", the name of an installed set, or a folder.
+        device: "auto", "cpu", "cuda", "mps" or "torch-cpu".
+        home: folder of installed sets.
+        cache: where to keep the converted form of weights whose own folder cannot be written.
+
+    Raises:
+        WeightsError: no such set, or a damaged file.
+        InputError: the device is not there.
+    """
+    found = find_set(weights, home)
+    chosen = choose_device(device)
+    lungs = open_lungs(found.lungs, chosen, cache=cache)
+    return Models(lungs, open_diagnosis(found.diagnosis, chosen, cache=cache), found, chosen)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str, progress: Progress | None) -> Iterator[None]:
+    if progress:
+        progress(stage, 0.0)
+    start = perf_counter()
+    yield
+    seconds[stage] = round(perf_counter() - start, 3)
+    if progress:
+        progress(stage, 1.0)
+
+
+def _card_of(card: Card) -> dict[str, object]:
+    keys = ("name", "task", "network", "sha256", "licence", "origin", "training_data", "demonstration")
+    return {key: getattr(card, key) for key in keys}
+
+
+def _provenance(models: Models, *, every_slice: bool) -> dict[str, object]:
+    weights = models.weights
+    return {
+        "package": "covid19net",
+        "version": __version__,
+        "weights": {
+            "set": weights.name,
+            "lungs": _card_of(weights.lungs.card),
+            "diagnosis": _card_of(weights.diagnosis.card),
+        },
+        "engine": describe(models.lungs, models.diagnosis),
+        "options": {"every_slice": every_slice, "device": models.device},
+    }
+
+
+def segment(
+    volume: CTVolume, models: Models, *, every_slice: bool = False, progress: Progress | None = None
+) -> tuple[Lungs, Overlay]:
+    """Lung mask and lung probability of a scan, cleaned up as the weights ask for.
+
+    Returns:
+        The lungs, and the network's probability on its own grid.
+    """
+
+    def step(done: int, count: int) -> None:
+        if progress:
+            progress("lungs", done / count)
+
+    probability = lung_probability(volume, models.lungs, every_slice=every_slice, progress=step)
+    clean = bool(models.weights.lungs.card.options.get("clean_up", True))
+    return find_lungs(probability, clean=clean), probability
+
+
+def analyze(
+    scan: Scan | CTVolume,
+    models: Models,
+    *,
+    every_slice: bool = False,
+    clinical: Clinical | None = None,
+    progress: Progress | None = None,
+) -> CaseResult:
+    """Find the lungs, cut them out, quieten the rest, diagnose, and show what argued for it.
+
+    Args:
+        scan: from `read_ct`, or a bare volume standing upright.
+        models: from `load_models`.
+        every_slice: segment every slice, as published, instead of slices up to 5 mm apart.
+        clinical: what is known of the patient; kept with the result.
+        progress: called with (stage, share done).
+
+    Raises:
+        NotChestCTError: not a chest CT in HU, or no usable lungs.
+    """
+    scan = scan if isinstance(scan, Scan) else Scan(scan)
+    volume, seconds = scan.volume, dict[str, float]()
+    with _timed(seconds, "check", progress):
+        findings = (*scan.findings, *check_hounsfield(volume))
+    with _timed(seconds, "lungs", progress):
+        lungs, chance = segment(volume, models, every_slice=every_slice, progress=progress)
+        findings += check_lungs(lungs.mask, volume)
+    with _timed(seconds, "lung-image", progress):
+        image = lung_image(volume, lungs.mask, lung_box(lungs.mask, volume.shape))
+    with _timed(seconds, "diagnosis", progress):
+        evidence = models.diagnosis(image.values)
+    with _timed(seconds, "maps", progress):
+        cam = grad_cam(evidence)
+        heat = heat_map(cam, image.box, volume)
+        on_ct = lungs_on_ct(lungs, chance, volume)
+    if not cam.any():
+        findings += (Finding("empty-heatmap", "no place of the scan argues for COVID-19: the map is empty"),)
+    findings += models.weights.findings
+    probability = probability_of(evidence.logit)
+    threshold = float(models.weights.diagnosis.card.options.get("threshold", 0.5))
+    return CaseResult(
+        probability=probability,
+        decision=decide(probability, threshold, findings),
+        features=evidence.features,
+        lungs=on_ct,
+        lung_millilitres=lungs.millilitres,
+        heatmap=heat,
+        box=image.box,
+        findings=findings,
+        scan=scan,
+        clinical=clinical or Clinical(),
+        provenance=_provenance(models, every_slice=every_slice),
+        seconds=seconds,
+    )

@@ -1,0 +1,1 @@
+"""What people and archives read: pictures, files, reports."""

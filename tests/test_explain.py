@@ -1,0 +1,88 @@
+"""Grad-CAM: its values against captum's, its place against the network's own geometry."""
+
+from captum.attr import LayerGradCam
+import numpy as np
+import pytest
+import torch
+
+from covid19net.engine import Evidence
+from covid19net.explain import FIRST_CENTRE, STRIDE, grad_cam, heat_in_box, heat_map
+from covid19net.nets import covid19net as nets
+from covid19net.nets.gradient import HeadWithGradient
+from covid19net.volume import Box, CTVolume
+from tests.networks import lively
+
+AFFINE = np.array([[0, 0, 0.7, -120], [0, 0.7, 0, -150], [2.0, 0, 0, 30], [0, 0, 0, 1]])
+
+
+def test_grad_cam_is_captums():
+    network = lively(nets.COVID19Net())
+    image = torch.randn(1, 1, 16, 64, 80, generator=torch.Generator().manual_seed(0))
+    reference = LayerGradCam(lambda x: network(x)[0], network.backbone).attribute(image)
+    with torch.inference_mode():
+        maps = network.backbone(image)
+        logit, features, gradient = HeadWithGradient(network.head)(maps)
+    evidence = Evidence(float(logit), features[0].numpy(), maps[0].numpy(), gradient[0].numpy())
+    expected = torch.relu(reference)[0, 0].detach().numpy()
+    assert expected.max() > 0
+    assert np.abs(grad_cam(evidence) - expected).max() < 1e-5 * expected.max()
+
+
+@pytest.mark.parametrize("cell", [(1, 1, 1), (2, 2, 3), (4, 3, 2)])
+def test_a_voxel_of_the_feature_map_looks_where_we_say(cell, monkeypatch):
+    # The network made linear: only centre taps in stride-1 convolutions, means for maxima. What feeds a voxel
+    # of the map is then the window of its strides alone; the gradient measures the centre of that window.
+    network = nets.Backbone().eval()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv3d):
+                module.weight.zero_()
+                if isinstance(module, nets.SameConv3d):
+                    module.weight.fill_(1)
+                else:
+                    middle = tuple(k // 2 for k in module.kernel_size)
+                    module.weight[(slice(None), slice(None), *middle)] = 1
+    monkeypatch.setattr(
+        nets, "max_pool", lambda x, size: torch.nn.functional.avg_pool3d(x, size, ceil_mode=True)
+    )
+    image = torch.ones(1, 1, 48, 80, 80, requires_grad=True)
+    network(image)[0, :, *cell].sum().backward()
+    weight = image.grad[0, 0].double()
+    for axis in range(3):
+        profile = weight.sum(dim=[a for a in range(3) if a != axis])
+        centre = float((profile * torch.arange(len(profile))).sum() / profile.sum())
+        assert centre == pytest.approx(cell[axis] * STRIDE[axis] + FIRST_CENTRE[axis], abs=1e-3)
+
+
+def test_heat_lies_at_its_place_in_the_patient():
+    cam = np.zeros((6, 15, 23), np.float32)
+    cam[2, 5, 7] = 1
+    volume = CTVolume(np.zeros((60, 300, 420), np.int16), AFFINE)
+    box = Box((5, 20, 30), (53, 260, 390))  # 48 x 240 x 360 voxels: box and lung image coincide
+    heat = heat_map(cam, box, volume)
+    assert heat.values.max() == 100
+    assert (heat.affine == volume.affine).all()
+    # By hand: cell (2, 5, 7) is centred on image voxel (19.5, 88, 120), so on CT voxel (24.5, 108, 150).
+    peak = np.argwhere(heat.values == 100).mean(axis=0)
+    assert peak.tolist() == pytest.approx([24.5, 108, 150])
+    assert not heat.values[:5].any()
+    assert not heat.values[:, :, 390:].any()
+
+
+def test_heat_is_linear_between_cells_and_flat_beyond_the_last():
+    cam = np.zeros((6, 15, 23), np.float32)
+    cam[:, :, 22] = 4
+    heat = heat_in_box(cam, (48, 240, 360))
+    # Cell 22 is centred on voxel 360, cell 21 on 344: voxel 352 lies half-way.
+    assert heat[0, 0, 352] == pytest.approx(2)
+    assert heat[0, 0, 344] == pytest.approx(0)
+
+
+def test_an_empty_map_stays_empty():
+    evidence = Evidence(
+        0.0, np.zeros(64), np.ones((4, 2, 2, 2), np.float32), -np.ones((4, 2, 2, 2), np.float32)
+    )
+    cam = grad_cam(evidence)
+    assert not cam.any()
+    volume = CTVolume(np.zeros((9, 30, 40), np.int16), AFFINE)
+    assert not heat_map(cam, Box((1, 1, 1), (8, 20, 30)), volume).values.any()

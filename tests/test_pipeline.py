@@ -1,0 +1,82 @@
+"""The whole way from a scan to a result, with the networks that ship."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from covid19net.errors import InputError, NotChestCTError
+from covid19net.pipeline import Clinical, analyze
+from covid19net.volume import CTVolume, Scan
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def test_the_lungs_of_the_phantom_are_found(case, phantom):
+    truth, found = phantom.lungs.values, case.lungs.values
+    assert found.shape == truth.shape
+    assert (case.lungs.affine == phantom.volume.affine).all()
+    assert dice(found > 0, truth > 0) > 0.93  # coarse 8 mm slices
+    for side in (1, 2):
+        assert dice(found == side, truth == side) > 0.9
+
+
+def test_lung_volume_is_the_planted_one(case, phantom):
+    voxel = np.prod(phantom.volume.spacing) / 1000
+    for given, side in zip(case.lung_millilitres, (1, 2), strict=True):
+        assert given == pytest.approx(float((phantom.lungs.values == side).sum() * voxel), rel=0.12)
+
+
+def test_the_result_is_complete_and_finite(case):
+    assert 0 <= case.probability <= 1
+    assert case.features.shape == (64,)
+    assert np.isfinite(case.features).all()
+    assert case.heatmap.values.max() in (0, 100)
+    assert any(f.code == "weights-demonstration" for f in case.findings)
+    weights = case.provenance["weights"]
+    assert len(weights["lungs"]["sha256"]) == len(weights["diagnosis"]["sha256"]) == 64
+    assert set(case.seconds) == {"check", "lungs", "lung-image", "diagnosis", "maps"}
+
+
+def test_the_same_scan_gives_the_same_bits_again(case, phantom, models):
+    again = analyze(Scan(phantom.volume), models)
+    assert again.probability == case.probability
+    assert (again.features == case.features).all()
+    assert (again.lungs.values == case.lungs.values).all()
+    assert (again.heatmap.values == case.heatmap.values).all()
+
+
+def test_float_hu_give_the_same_bits(case, phantom, models):
+    volume = CTVolume(phantom.volume.hu.astype(np.float32), phantom.volume.affine)
+    assert analyze(volume, models).probability == case.probability
+
+
+def test_every_slice_stays_close_to_the_default(case, phantom, models):
+    # 8 mm slices: both modes use every slice, so the result must be the same.
+    assert analyze(phantom.volume, models, every_slice=True).probability == case.probability
+
+
+def test_clinical_values_travel_with_the_result(phantom, models):
+    clinical = Clinical(age=70, sex="F", comorbidity=True)
+    assert analyze(phantom.volume, models, clinical=clinical).clinical == clinical
+    with pytest.raises(InputError, match="sex"):
+        Clinical(sex="X")
+
+
+def test_a_block_of_lungs_cut_off_is_flagged_and_never_negative(phantom, models):
+    z = np.flatnonzero(phantom.lungs.values.any(axis=(1, 2)))
+    low, high = z[len(z) // 3], z[2 * len(z) // 3]
+    affine = np.array(phantom.volume.affine)
+    affine[:3, 3] = (affine @ [low, 0, 0, 1])[:3]
+    result = analyze(CTVolume(phantom.volume.hu[low : high + 1], affine), models)
+    assert any(f.code == "coverage" for f in result.findings)
+    assert result.decision.call != "negative"
+
+
+def test_a_body_without_lungs_is_refused(phantom, models):
+    lungs = ndimage.binary_dilation(phantom.lungs.values > 0, iterations=2)
+    hu = np.where(lungs, 40, phantom.volume.hu).astype(np.int16)
+    hu[phantom.volume.hu > 300] = 40
+    with pytest.raises(NotChestCTError):
+        analyze(CTVolume(hu, phantom.volume.affine), models)
