@@ -1,0 +1,230 @@
+"""A cohort as one table: a manifest CSV with one row a patient, checked whole before anything is computed.
+
+Excel's habits are accepted (byte-order mark, CRLF, semicolons with decimal commas, UTF-16). Faults are
+refused, each with its row and column, all at once; nothing that is missing is ever filled in.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+import csv
+from dataclasses import dataclass, field
+import io
+from pathlib import Path
+
+from covid19net.errors import InputError
+
+COMORBIDITIES = (  # of the paper's Table 1
+    "diabetes",
+    "hypertension",
+    "cerebrovascular",
+    "cardiovascular",
+    "malignancy",
+    "copd",
+    "tuberculosis",
+    "kidney",
+    "liver",
+)
+YES, NO = {"1", "yes", "y", "true"}, {"0", "no", "n", "false"}
+MISSING = {"", "na", "n/a", "nan", "none", "null"}
+OLDEST = 120.0  # years
+LONGEST = 3650.0  # days of follow-up; more is a date in the wrong column
+LARGEST_MANIFEST = 100 << 20  # bytes
+FAULTS_SHOWN = 20
+
+Value = str | float | bool | Path
+
+
+@dataclass(frozen=True)
+class Patient:
+    """One row of the manifest; what the table does not hold is absent from `values`.
+
+    Attributes:
+        patient_id: unique in the manifest.
+        row: line of the table, the header being 1.
+        values: column -> checked value: paths absolute, age in years, days from diagnosis to discharge or to
+            the last day seen, label "covid" or "other", egfr "mutant" or "wild", sex "F" or "M", the rest yes
+            or no.
+    """
+
+    patient_id: str
+    row: int
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        found = {a.lower(): a for a in allowed}.get(text.lower())
+        if found is None:
+            raise ValueError(f"{text!r} is not one of {', '.join(allowed)}")
+        return found
+
+    return check
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def check(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not a number") from None
+        if not low <= value <= high:
+            raise ValueError(f"{text} does not lie between {low:g} and {high:g}")
+        return value
+
+    return check
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in YES | NO:
+        raise ValueError(f"{text!r} is neither yes nor no (1/0, yes/no, true/false)")
+    return text.lower() in YES
+
+
+COLUMNS: dict[str, Callable[[str], Value]] = {
+    "patient_id": str,
+    "scan": str,
+    "lungs": str,
+    "centre": str,
+    "set": str,
+    "label": _one_of("covid", "other"),
+    "type": str,
+    "egfr": _one_of("mutant", "wild"),
+    "age": _number(0, OLDEST),
+    "sex": _one_of("F", "M"),
+    "comorbidity": _yes_or_no,
+    **dict.fromkeys(COMORBIDITIES, _yes_or_no),
+    "days": _number(0, LONGEST),
+    "discharged": _yes_or_no,
+    "died": _yes_or_no,
+}
+PATHS = {"scan", "lungs"}
+
+
+def read_manifest(path: Path, *, needs: Collection[str] = ("patient_id", "scan")) -> list[Patient]:
+    """Read a manifest and check every cell.
+
+    Args:
+        path: CSV; paths in it are relative to its own folder. Columns not known here are left alone.
+        needs: columns that must be there and filled in every row.
+
+    Returns:
+        One patient for each row.
+
+    Raises:
+        InputError: no such file, not a table, or faults: each named by row and column, in one message.
+    """
+    rows, comma = _table(path)
+    header = [name.strip().lower() for name in rows[0]]
+    wanted = {"patient_id", *needs}
+    faults = [f"column {name} is missing" for name in sorted(wanted - set(header))]
+    faults += [f"column {name} stands {n} times" for name, n in Counter(header).items() if name and n > 1]
+    if faults:
+        raise InputError(f"{path.name}: {'; '.join(faults)}")
+    patients = []
+    for number, cells in enumerate(rows[1:], start=2):
+        if any(cell.strip() for cell in cells):
+            values = _row(dict(zip(header, cells, strict=False)), wanted, comma=comma)
+            faults += [f"row {number} column {column}: {fault}" for column, fault in values.faults]
+            _place(values, path.parent, number, faults)
+            patients.append(Patient(str(values.good.get("patient_id", "")), number, values.good))
+    faults += _doubles(patients)
+    if faults:
+        more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+        raise InputError(f"{path.name}: {len(faults)} faults: {'; '.join(faults[:FAULTS_SHOWN])}{more}")
+    if not patients:
+        raise InputError(f"{path.name}: the table has no rows")
+    return patients
+
+
+def _table(path: Path) -> tuple[list[list[str]], bool]:
+    """Cells of a CSV, and whether its numbers may have decimal commas."""
+    try:
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise InputError(f"{path.name}: larger than {LARGEST_MANIFEST >> 20} MB, no manifest")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path.name}: {(error.strerror or 'cannot be read').lower()}") from error
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path.name}: not text in UTF-8 or UTF-16; save it as CSV UTF-8") from None
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path.name}: not a CSV table: {error}") from error
+    if not rows or not any(rows[0]):
+        raise InputError(f"{path.name}: empty, or without a header")
+    return rows, delimiter == ";"
+
+
+@dataclass
+class _Checked:
+    good: dict[str, Value] = field(default_factory=dict)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _row(cells: Mapping[str, str], wanted: Collection[str], *, comma: bool) -> _Checked:
+    """Checked values of one row; text of an identifier is not repeated in a fault."""
+    checked = _Checked()
+    for column, check in COLUMNS.items():
+        text = cells.get(column, "").strip()
+        if text.lower() in MISSING:
+            if column in wanted:
+                checked.faults.append((column, "is empty"))
+            continue
+        if comma and column in ("age", "days"):
+            text = text.replace(",", ".")
+        try:
+            checked.good[column] = check(text)
+        except ValueError as error:
+            checked.faults.append((column, str(error)))
+    return checked
+
+
+def _place(checked: _Checked, folder: Path, row: int, faults: list[str]) -> None:
+    """Make paths absolute; a path to nothing is a fault."""
+    for column in PATHS & checked.good.keys():
+        place = folder / str(checked.good[column])
+        if not place.exists():
+            faults.append(f"row {row} column {column}: no such file or folder")
+        checked.good[column] = place
+
+
+def _doubles(patients: Sequence[Patient]) -> list[str]:
+    rows: dict[str, list[int]] = {}
+    for patient in patients:
+        if patient.patient_id:
+            rows.setdefault(patient.patient_id, []).append(patient.row)
+    return [
+        f"patient_id {name} stands in rows {', '.join(map(str, found))}"
+        for name, found in rows.items()
+        if len(found) > 1
+    ]
+
+
+def check_two_classes(patients: Sequence[Patient], column: str = "label") -> None:
+    """Refuse a table from which nothing can be learned.
+
+    Raises:
+        InputError: a class has no patient, with the counts.
+    """
+    counts = Counter(str(patient.values[column]) for patient in patients if column in patient.values)
+    if len(counts) < 2:
+        found = ", ".join(f"{n} {name}" for name, n in counts.items()) or "no value"
+        raise InputError(f"column {column}: two classes are needed, found {found}")
+
+
+def check_survival(patients: Sequence[Patient]) -> None:
+    """Refuse follow-up from which no hazard can be estimated.
+
+    Raises:
+        InputError: days or discharged missing, or nobody was discharged.
+    """
+    without = [p.row for p in patients if not {"days", "discharged"} <= p.values.keys()]
+    if without:
+        rows = ", ".join(map(str, without[:FAULTS_SHOWN]))
+        raise InputError(f"columns days and discharged: not filled in row {rows}")
+    if not any(p.values["discharged"] for p in patients):
+        raise InputError(f"column discharged: none of {len(patients)} patients was discharged: no event")

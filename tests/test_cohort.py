@@ -1,0 +1,115 @@
+"""The manifest: Excel's habits accepted, faults named by row and column (failure cases 14, 15 and 30)."""
+
+import pytest
+
+from covid19net.cohort import check_survival, check_two_classes, read_manifest
+from covid19net.errors import InputError
+
+
+@pytest.fixture
+def write(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+
+    def write_table(text: str, encoding: str = "utf-8"):
+        path = tmp_path / "cohort.csv"
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return write_table
+
+
+GOOD = "patient_id,scan,label,age,sex,comorbidity\np1,a,covid,61.5,F,yes\np2,b,other,40,m,0\n"
+
+
+def test_a_plain_table(write):
+    first, second = read_manifest(write(GOOD), needs=["scan", "label", "age"])
+    assert (first.patient_id, first.row) == ("p1", 2)
+    assert first.values["age"] == 61.5
+    assert first.values["comorbidity"] is True
+    assert first.values["scan"].is_absolute()
+    assert second.values["sex"] == "M"
+    assert "days" not in second.values
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (GOOD.replace("\n", "\r\n"), "utf-8-sig"),
+        (GOOD.replace(",", ";").replace("61.5", "61,5"), "utf-8-sig"),
+        (GOOD.replace(",", "\t"), "utf-16"),
+        ("\n".join(line + ",,,," for line in GOOD.splitlines()) + "\n,,,,,,,\n", "utf-8"),
+    ],
+)
+def test_excels_habits_are_accepted(write, text, encoding):
+    patients = read_manifest(write(text, encoding), needs=["age"])
+    assert [p.values["age"] for p in patients] == [61.5, 40]
+
+
+def test_every_fault_is_named_by_row_and_column_at_once(write):
+    text = "patient_id,scan,label,age,days\np1,a,positive,,3\np2,nowhere,other,-3,-1\n,b,covid,x,5\n"
+    with pytest.raises(InputError) as error:
+        read_manifest(write(text), needs=["scan", "label", "age"])
+    message = str(error.value)
+    for part in (
+        "7 faults",
+        "row 2 column label: 'positive' is not one of covid, other",
+        "row 2 column age: is empty",
+        "row 3 column scan: no such file or folder",
+        "row 3 column age: -3 does not lie between 0 and 120",
+        "row 3 column days: -1 does not lie between 0 and 3650",
+        "row 4 column patient_id: is empty",
+        "row 4 column age: 'x' is not a number",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+def test_a_missing_column_is_named(write):
+    with pytest.raises(InputError, match="column label is missing"):
+        read_manifest(write("patient_id,scan\np1,a\n"), needs=["label"])
+
+
+def test_a_doubled_patient_is_named_with_its_rows(write):
+    with pytest.raises(InputError, match="patient_id p1 stands in rows 2, 4"):
+        read_manifest(write("patient_id,scan,label\np1,a,covid\np2,b,other\np1,b,other\n"))
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "patient_id,scan\n"])
+def test_an_empty_table_is_refused(write, text):
+    with pytest.raises(InputError, match=r"cohort.csv"):
+        read_manifest(write(text))
+
+
+def test_what_is_no_table_is_refused(write, tmp_path):
+    path = write("x")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe\x00")
+    with pytest.raises(InputError, match="not text"):
+        read_manifest(path)
+    with pytest.raises(InputError, match="no such file"):
+        read_manifest(tmp_path / "absent.csv")
+
+
+def test_nan_is_missing_not_a_number(write):
+    with pytest.raises(InputError, match="row 2 column age: is empty"):
+        read_manifest(write("patient_id,scan,age\np1,a,NaN\n"), needs=["age"])
+
+
+def test_one_class_is_refused_with_the_counts(write):
+    patients = read_manifest(write(GOOD.replace("other", "covid")))
+    with pytest.raises(InputError, match="two classes are needed, found 2 covid"):
+        check_two_classes(patients)
+
+
+def test_follow_up_without_an_event_is_refused(write):
+    text = "patient_id,scan,days,discharged\np1,a,3,0\np2,b,9,no\n"
+    with pytest.raises(InputError, match="none of 2 patients was discharged"):
+        check_survival(read_manifest(write(text)))
+    with pytest.raises(InputError, match="not filled in row 3"):
+        check_survival(read_manifest(write("patient_id,scan,days,discharged\np1,a,3,1\np2,b,,1\n")))
+
+
+def test_a_manifest_cannot_show_what_another_file_holds(write):
+    with pytest.raises(InputError) as error:
+        read_manifest(write("patient_id,scan\np1,/etc/passwd-not-there\n"))
+    assert "passwd" not in str(error.value)
