@@ -42,11 +42,13 @@ def test_a_plain_table(write):
     ],
 )
 def test_excels_habits_are_accepted(write, text, encoding):
+    """Row 14."""
     patients = read_manifest(write(text, encoding), needs=["age"])
     assert [p.values["age"] for p in patients] == [61.5, 40]
 
 
 def test_every_fault_is_named_by_row_and_column_at_once(write):
+    """Row 14."""
     text = "patient_id,scan,label,age,days\np1,a,positive,,3\np2,nowhere,other,-3,-1\n,b,covid,x,5\n"
     with pytest.raises(InputError) as error:
         read_manifest(write(text), needs=["scan", "label", "age"])
@@ -71,6 +73,7 @@ def test_a_missing_column_is_named(write):
 
 
 def test_a_doubled_patient_is_named_with_its_rows(write):
+    """Row 15."""
     with pytest.raises(InputError, match="patient_id p1 stands in rows 2, 4"):
         read_manifest(write("patient_id,scan,label\np1,a,covid\np2,b,other\np1,b,other\n"))
 
@@ -96,12 +99,14 @@ def test_nan_is_missing_not_a_number(write):
 
 
 def test_one_class_is_refused_with_the_counts(write):
+    """Row 30."""
     patients = read_manifest(write(GOOD.replace("other", "covid")))
     with pytest.raises(InputError, match="two classes are needed, found 2 covid"):
         check_two_classes(patients)
 
 
 def test_follow_up_without_an_event_is_refused(write):
+    """Row 30."""
     text = "patient_id,scan,days,discharged\np1,a,3,0\np2,b,9,no\n"
     with pytest.raises(InputError, match="none of 2 patients was discharged"):
         check_survival(read_manifest(write(text)))

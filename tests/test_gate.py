@@ -156,6 +156,14 @@ def test_cut_lungs(z, words):
     assert words in finding.message
 
 
+def test_a_slab_of_lungs_is_called_an_incomplete_chest():
+    """Row 38. By hand: 3 slices of two ellipses with half axes 12 x 6 voxels, 43 ml each slice, 0.13 L, less the steps."""
+    mask = ellipsoids(z=(-15, 75), size=0.5)[28:31]
+    slab = CTVolume(SCAN.hu[28:31], GRID)
+    with pytest.raises(NotChestCTError, match=r"incomplete chest: .* 18 mm high .* bottom and top \(0\.1[23] L"):
+        check_lungs(Overlay(mask, GRID), slab)
+
+
 def test_cut_lungs_when_the_outermost_slices_have_no_mask():
     """Row 38: segmentation leaves the first and the last slice empty."""
     mask = ellipsoids(z=(-15, 75))

@@ -151,6 +151,7 @@ def test_a_stop_between_file_and_card_is_noticed(diagnosis, tmp_path):
     ],
 )
 def test_what_is_not_the_file_is_named(diagnosis, content, reason):
+    """Row 12."""
     diagnosis.path.write_bytes(content)
     with pytest.raises(WeightsError, match=reason) as caught:
         load_tensors(diagnosis)
@@ -162,6 +163,7 @@ def test_what_is_not_the_file_is_named(diagnosis, content, reason):
 
 
 def test_a_cut_file_is_refused(diagnosis):
+    """Row 12."""
     diagnosis.path.write_bytes(diagnosis.path.read_bytes()[:-1])
     with pytest.raises(WeightsError, match=f"is cut: only {diagnosis.card.size - 1} bytes"):
         load_tensors(diagnosis)
@@ -261,6 +263,7 @@ def test_the_canary_would_be_seen(tmp_path):
 @pytest.mark.parametrize("kind", RUNNING)
 @pytest.mark.parametrize("vouched", [False, True], ids=["exchanged", "with its own card"])
 def test_code_in_a_weight_file_never_runs(diagnosis, tmp_path, kind, vouched):
+    """Row 51."""
     canary = tmp_path / "canary"
     content = RUNNING[kind](canary)
     canary.unlink(missing_ok=True)
@@ -289,6 +292,7 @@ def test_pickles_under_their_own_names_are_no_weights(tmp_path, name):
 
 
 def test_weights_of_the_other_network_are_refused(tmp_path):
+    """Row 31."""
     weights = write_weights(tmp_path, "diagnosis", tensors_of(DenseNetFPN(**SMALL)), **FIELDS)
     with pytest.raises(WeightsError, match="of another network: missing: backbone") as caught:
         load_network(weights)
@@ -309,6 +313,7 @@ def test_one_tensor_too_many_is_refused(tmp_path):
 
 
 def test_another_width_is_refused_with_both_shapes(tmp_path):
+    """Row 31."""
     tensors = tensors_of(DenseNetFPN(pyramid=4, segmentation=4))
     options = {"pyramid": 8, "segmentation": 4}
     weights = write_weights(tmp_path, "lungs", tensors, options=options, **FIELDS)

@@ -135,11 +135,19 @@ def check_lungs(lungs: Overlay, volume: CTVolume) -> tuple[Finding, ...]:
         Findings `lung-volume`, `one-lung`, `coverage`.
 
     Raises:
-        NotChestCTError: less than 0.2 L of lung.
+        NotChestCTError: less than 0.2 L of lung; says so where a slab of lungs is all the scan shows.
     """
     voxel = abs(float(np.linalg.det(lungs.affine[:3, :3]))) / LITRE
     right, left = (float(np.count_nonzero(lungs.values == side)) * voxel for side in (RIGHT, LEFT))
     total = right + left
+    cut = _cut_ends(lungs, volume) if total else []
+    where = " and ".join(cut)
+    if total < NO_LUNGS and len(cut) == 2:
+        height = volume.shape[0] * volume.spacing[0]
+        raise NotChestCTError(
+            f"incomplete chest: the scan is {height:.0f} mm high and ends inside the lungs at the {where} "
+            f"({total:.2f} L of lung shown)"
+        )
     if total < NO_LUNGS:
         raise NotChestCTError(f"no lungs found ({total:.2f} L of lung tissue)")
     findings = []
@@ -149,9 +157,7 @@ def check_lungs(lungs: Overlay, volume: CTVolume) -> tuple[Finding, ...]:
     if min(right, left) < SMALLER_SIDE * total:
         side = "right" if right < left else "left"
         findings.append(Finding("one-lung", f"nearly no lung was found on the {side} side"))
-    cut = _cut_ends(lungs, volume)
     if cut:
-        where = " and ".join(cut)
         findings.append(
             Finding("coverage", f"the scan ends inside the lungs at the {where}; parts are not shown")
         )
