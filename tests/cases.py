@@ -22,6 +22,7 @@ def made_up_case(*findings: Finding) -> CaseResult:
         decision=Decision("negative", 0.8),
         features=np.linspace(-1, 1, 64, dtype=np.float32),
         lungs=Overlay(lungs, AFFINE),
+        sides_known=all(f.code != "orientation-unknown" for f in findings),
         lung_millilitres=(2500.0, 2300.0),
         heatmap=Overlay(heat, AFFINE),
         box=Box((5, 20, 15), (35, 90, 115)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from covid19net.cli import main
-from covid19net.io import write_volume
+from covid19net.io import write_dicom_series, write_volume
 from covid19net.volume import CTVolume
 
 AFFINE = np.array([[0, 0, 1.5, -96], [0, 1.5, 0, -80], [5.0, 0, 0, -200], [0, 0, 0, 1]])
@@ -117,3 +117,52 @@ def test_analyze_goes_on_after_a_bad_scan(capsys, tmp_path, phantom_dicom: Path)
     assert not (tmp_path / "out" / "001").exists()
     record = json.loads((tmp_path / "out" / "002" / "result.json").read_text())
     assert 0 <= record["probability"] <= 1
+
+
+def test_an_unforeseen_fault_is_one_line_and_the_next_scan_is_still_done(
+    capsys, tmp_path, phantom_dicom: Path, monkeypatch
+):
+    from covid19net import pipeline
+
+    genuine, calls = pipeline.check_hounsfield, []
+
+    def fails_once(volume):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError("SECRET")
+        genuine(volume)
+
+    monkeypatch.setattr(pipeline, "check_hounsfield", fails_once)
+    code, out, err = run(capsys, "analyze", phantom_dicom, phantom_dicom, "-o", tmp_path / "out")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "ZeroDivisionError" in err
+    assert "SECRET" not in err
+    assert (tmp_path / "out" / "002" / "result.json").is_file()
+    assert not (tmp_path / "out" / "001").exists()
+    assert "probability" in out
+
+
+def test_no_identifying_text_reaches_results_or_messages(capsys, tmp_path, phantom):
+    """Row 13: names in elements, folders and files; only errors may name the file a user gave."""
+    folder = tmp_path / "ROE_RICHARD_1950"
+    names = {
+        "PatientName": "ROE^RICHARD",
+        "PatientID": "ROE-77",
+        "StudyDescription": "CHEST ROE",
+        "InstitutionName": "ROE HOSPITAL",
+        "ReferringPhysicianName": "ROE^DOC",
+    }
+    write_dicom_series(phantom.volume, folder, names)
+    code, out, err = run(capsys, "analyze", folder, "-o", tmp_path / "out")
+    assert code == 0
+    assert "ROE" not in out + err
+    assert "ROE" not in (tmp_path / "out" / "result.json").read_text()
+
+
+def test_a_second_demo_replaces_the_patient_of_the_first(capsys, tmp_path):
+    (tmp_path / "dicom").mkdir()
+    (tmp_path / "dicom" / "slice-9999.dcm").write_bytes(b"of an earlier, taller patient")
+    code, _, err = run(capsys, "demo", "--out", tmp_path)
+    assert (code, err) == (0, "")
+    assert not (tmp_path / "dicom" / "slice-9999.dcm").exists()

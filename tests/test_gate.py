@@ -20,7 +20,7 @@ def volume(hu, place=PLACE):
 
 
 def test_a_chest_passes():
-    assert check_hounsfield(volume(HU)) == ()
+    check_hounsfield(volume(HU))
 
 
 @pytest.mark.parametrize(
@@ -193,4 +193,4 @@ def test_real_scans_pass(name):
     path = Path(__file__).parents[2] / "shared" / "data" / "ct" / name
     if not path.exists():
         pytest.skip("no real scans here")
-    assert check_hounsfield(read_ct(path).volume) == ()
+    check_hounsfield(read_ct(path).volume)

@@ -3,8 +3,12 @@
 from itertools import pairwise
 import os
 from pathlib import Path
+import zipfile
 
 import numpy as np
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -16,6 +20,7 @@ import pytest
 
 from covid19net.errors import InputError, NotChestCTError, VolumeError
 from covid19net.io import read_ct
+from covid19net.io.files import Source
 from tests import dicom_files as make
 
 HU = make.chest()
@@ -53,6 +58,44 @@ def test_headers_are_plain_values_without_names(tmp_path):
     assert scan.headers["format"] == "DICOM"
     assert "Roe" not in repr((scan.headers, scan.findings))
     assert "SECRET" not in repr((scan.headers, scan.findings))
+
+
+def test_what_is_no_technical_name_or_uid_is_not_repeated(tmp_path):
+    """Row 13: anonymisers and technicians put names and dates into elements of equipment too."""
+    series = make.series(HU, tmp_path, Manufacturer="MUELLER^HANS", ManufacturerModelName="born 01.02.1950")
+    for path in series.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"B30f", b"B3^f"))
+    headers = read_ct(series).headers
+    assert not {"manufacturer", "model", "kernel"} & headers.keys()
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ImagePositionPatient", "nan\\0\\0"),
+        ("ImageOrientationPatient", "nan\\0\\0\\0\\1\\0"),
+        ("PixelSpacing", "inf\\1"),
+        ("RescaleSlope", "1e30"),
+        ("RescaleIntercept", "-1e30"),
+    ],
+)
+def test_numbers_that_are_none_or_senseless(tmp_path, keyword, value):
+    """Rows 37 and 46: one line, not a traceback."""
+    slices = make.ct_slices(HU)
+    for each in slices:
+        each.add(RawDataElement(Tag(keyword), "DS", len(value), value.encode(), 0, False, True))
+    with pytest.raises(InputError, match=keyword.removeprefix("Image")):
+        read_ct(make.write(slices, tmp_path))
+
+
+def test_one_file_does_not_walk_through_folders_beside_it(tmp_path):
+    """Row 10: a file in a home folder is no reason to list everything below that."""
+    make.series(HU, tmp_path)
+    here = tmp_path
+    for _ in range(70):  # deeper than a folder of slices may be nested
+        here = here / "d"
+        here.mkdir()
+    assert_base(read_ct(tmp_path / "0003"))
 
 
 def test_a_localizer_is_left_out(tmp_path):
@@ -390,6 +433,36 @@ def test_enhanced_objects_compressed(tmp_path):
     make.write([make.enhanced(HU)], tmp_path)
     make.compressed(tmp_path / "0000", gdcm.TransferSyntax.JPEGLSLossless)
     assert_base(read_ct(tmp_path))
+
+
+@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, "JPEGLSLossless", None])
+def test_enhanced_objects_in_an_archive_are_read_once(tmp_path, syntax, monkeypatch):
+    """Row 27: neither inflated nor split anew for each of their frames."""
+    import gdcm
+
+    folder = tmp_path / "a"
+    folder.mkdir()
+    make.write([make.enhanced(HU)], folder)
+    if syntax == "JPEGLSLossless":
+        make.compressed(folder / "0000", gdcm.TransferSyntax.JPEGLSLossless)
+    elif syntax:
+        dataset = dcmread(folder / "0000")
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.save_as(folder / "0000", enforce_file_format=True)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(folder / "0000", "ct")
+    reads = []
+    read = Source.read
+
+    def counted(self, start, length):
+        reads.append(length)
+        return read(self, start, length)
+
+    monkeypatch.setattr(Source, "read", counted)
+    assert_base(read_ct(tmp_path / "a.zip"))
+    size = (folder / "0000").stat().st_size
+    large = sum(min(length, size) >= size // 2 for length in reads)
+    assert large <= 4  # header and pixels, not each of 12 frames
 
 
 def test_two_reconstructions_in_one_series_are_told_apart_by_kernel(tmp_path):

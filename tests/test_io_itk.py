@@ -1,8 +1,11 @@
 """NIfTI, NRRD and MetaImage: written by other libraries, read here; written here, read by others."""
 
+import errno
 import gzip
 from itertools import permutations, product
+import os
 from pathlib import Path
+import stat
 import struct
 
 import nibabel
@@ -11,7 +14,7 @@ import pytest
 import SimpleITK
 
 from covid19net.errors import InputError, NotChestCTError, ResourceError, VolumeError
-from covid19net.io import read_ct
+from covid19net.io import itk, read_ct
 from covid19net.io.itk import write_volume
 from covid19net.volume import CTVolume, Overlay
 from tests import dicom_files as make
@@ -341,10 +344,18 @@ def test_what_cannot_be_written_is_refused(tmp_path, name, dtype):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_half_file_is_left(tmp_path):
-    """A full disk or a missing folder leaves nothing behind."""
-    with pytest.raises(ResourceError, match=r"a\.nii\.gz: cannot be written"):
+def test_no_half_file_is_left(tmp_path, monkeypatch):
+    """A missing folder is a wrong argument, a full disk a lack of resources; both leave nothing behind."""
+    with pytest.raises(InputError, match=r"a\.nii\.gz: cannot be written"):
         write_volume(CTVolume(HU, make.affine()), tmp_path / "nowhere" / "a.nii.gz")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(itk, "write_nifti", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        write_volume(CTVolume(HU, make.affine()), tmp_path / "a.nii.gz")
+    monkeypatch.undo()
     place = make.affine()
     place[1, 0] = 1.0
     with pytest.raises(VolumeError, match="not perpendicular"):
@@ -362,3 +373,34 @@ def test_real_nrrd_equals_simpleitk():
     assert np.array_equal(scan.volume.hu, SimpleITK.GetArrayFromImage(image))
     assert scan.volume.affine[:3, 3] == pytest.approx(image.GetOrigin())
     assert scan.findings == ()
+
+
+def test_written_files_heed_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        write_volume(CTVolume(HU, make.affine()), tmp_path / "a.nii.gz")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.nii.gz").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line"), [(".nhdr", "data file: ../b.raw"), (".mhd", "ElementDataFile = ../b.raw")]
+)
+def test_a_long_header_cannot_hide_where_its_voxels_are(tmp_path, suffix, line):
+    """Row 50: only the beginning of a header is searched, so one without an end there is refused."""
+    write_volume(CTVolume(HU, make.affine()), tmp_path / "a.mha")
+    start = "NRRD0004\n" + "# comment\n" * 8000 if suffix == ".nhdr" else "Comment = x\n" * 8000
+    (tmp_path / f"a{suffix}").write_text(start + line + "\n")
+    with pytest.raises(InputError, match="header does not end"):
+        read_ct(tmp_path / f"a{suffix}")
+
+
+@pytest.mark.parametrize("offset", [float("nan"), float("inf"), 1e30, -5.0])
+def test_a_senseless_offset_of_the_voxels(tmp_path, offset):
+    write_volume(CTVolume(HU, make.affine()), tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<f", data, 108, offset)
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(InputError, match="header is damaged"):
+        read_ct(tmp_path / "a.nii")

@@ -161,6 +161,18 @@ def test_padding_fills_what_lies_outside_the_circle() -> None:
     assert 0.19 < (hu == -3024).mean() < 0.24  # 1 - pi / 4 = 0.215
 
 
+def test_the_circle_is_the_scanners_own_not_that_of_the_box_scanned() -> None:
+    def shot(fov: float):
+        scanner = replace(QUIET, padding=-3024, fov=fov)
+        return scan_lungs(patient(0), scanner, np.random.default_rng(0), (4, 60, 90))
+
+    assert (shot(900).volume.hu > -1025).all()
+    narrow = shot(200)
+    padded = narrow.volume.hu == -3024
+    assert 0.1 < padded.mean() < 0.9
+    assert (narrow.lungs.values[padded] == 0).all()
+
+
 @pytest.mark.parametrize("disease", DISEASES)
 def test_lesions_lie_within_the_lungs_and_make_them_denser(disease) -> None:
     sick = patient(11, disease)

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from covid19net.errors import InputError, NotChestCTError
 from covid19net.pipeline import Clinical, analyze
-from covid19net.volume import CTVolume, Scan
+from covid19net.volume import CTVolume, Finding, Scan
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -80,3 +80,23 @@ def test_a_body_without_lungs_is_refused(phantom, models):
     hu[phantom.volume.hu > 300] = 40
     with pytest.raises(NotChestCTError):
         analyze(CTVolume(hu, phantom.volume.affine), models)
+
+
+def test_a_bare_volume_lying_anyhow_gives_the_same_score(case, phantom, models):
+    hu = np.flip(phantom.volume.hu.transpose(2, 0, 1), 1)
+    affine = phantom.volume.affine[:, [2, 0, 1, 3]].copy()
+    affine[:3, 3] += affine[:3, 1] * (hu.shape[1] - 1)
+    affine[:3, 1] *= -1
+    hu = np.where(hu == hu.min(), np.int16(-3024), hu)  # padding, which reading would have made air
+    result = analyze(CTVolume(np.ascontiguousarray(hu), affine), models)
+    assert result.probability == pytest.approx(case.probability, abs=1e-6)
+    assert "padding" in {finding.code for finding in result.findings}
+    np.testing.assert_allclose(result.lungs.affine, case.lungs.affine)
+
+
+def test_no_side_is_told_apart_when_the_orientation_is_unknown(phantom, models):
+    """Row 25."""
+    doubt = Finding("orientation-unknown", "no side is certain")
+    result = analyze(Scan(phantom.volume, findings=(doubt,)), models)
+    assert not result.sides_known
+    assert set(np.unique(result.lungs.values)) == {0, 1}

@@ -66,3 +66,18 @@ def test_a_file_where_the_folder_should_be_is_one_clear_line(tmp_path):
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(InputError, match=r"out: cannot be written"):
         write_case(made_up_case(), tmp_path / "out")
+
+
+def test_no_side_is_named_in_the_record_when_the_orientation_is_unknown():
+    """Row 25."""
+    record = case_record(made_up_case(Finding("orientation-unknown", "no side is certain")))
+    assert record["lung_millilitres"] == {"right": None, "left": None, "both": 4800.0}
+    assert record["files"]["lungs.nii.gz"].startswith("1 lung; sides are not known")
+
+
+def test_a_stop_between_the_files_never_leaves_an_old_record(tmp_path, monkeypatch):
+    write_case(made_up_case(), tmp_path)
+    monkeypatch.setattr(case_module, "FILES", ("lungs.nii.gz", "gone"))
+    with pytest.raises(InputError):
+        write_case(made_up_case(), tmp_path)
+    assert not (tmp_path / "result.json").exists()

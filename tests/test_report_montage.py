@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from covid19net.report.montage import LUNG_WINDOW, OUTLINE, chosen_slices, montage, warm_colours
+from covid19net.report.montage import (
+    LUNG_WINDOW,
+    OUTLINE,
+    _header,
+    _panel_of,
+    chosen_slices,
+    montage,
+    warm_colours,
+)
 from covid19net.volume import Box, Finding
 from tests.cases import made_up_case
 
@@ -59,3 +67,12 @@ def test_what_no_reader_may_miss_stands_on_a_banner(code):
     banner = np.array((150, 60, 0))
     assert not (np.asarray(plain) == banner).all(-1).any()
     assert (np.asarray(warned) == banner).all(-1).any()
+
+
+def test_no_side_is_named_when_the_orientation_is_unknown():
+    """Row 25: no left/right claims."""
+    known, unknown = made_up_case(), made_up_case(Finding("orientation-unknown", "no side is certain"))
+    assert "right" in " ".join(text for text, *_ in _header(known, 900))
+    assert not {"right", "left"} & {w.strip(",:") for text, *_ in _header(unknown, 900) for w in text.split()}
+    assert _panel_of(known).sides == ("R", "L")
+    assert _panel_of(unknown).sides == ("?", "?")

@@ -10,6 +10,7 @@ from covid19net.nets.covid19net import COVID19Net
 from covid19net.preprocess import IMAGE_SHAPE
 from covid19net.train import diagnosis, phantom_cases
 from covid19net.train.diagnosis import (
+    Stage,
     batches,
     best_threshold,
     measure,
@@ -20,13 +21,14 @@ from covid19net.train.diagnosis import (
     vary,
 )
 from covid19net.train.fit import Schedule
-from covid19net.train.phantom_cases import OTHERS, Case, make_cases, phantom_image
+from covid19net.train.phantom_cases import OTHERS, WHOLE, Case, make_cases, phantom_image
 from covid19net.weights import load_network, load_tensors
 
 SMALL = (8, 40, 60)  # a sixth of the whole image along each axis
+HALVED = (2, 2, 2)
 SHORT = (
-    Schedule(steps=16, batch=4, learning_rate=2e-3, average=0.8, seed=1),
-    Schedule(steps=2, batch=2, learning_rate=1e-4, average=0.5, seed=2),
+    Stage("halved", HALVED, Schedule(steps=16, batch=4, learning_rate=2e-3, average=0.8, seed=1)),
+    Stage("whole", WHOLE, Schedule(steps=2, batch=2, learning_rate=1e-4, average=0.5, seed=2)),
 )
 
 
@@ -95,7 +97,7 @@ def test_a_halved_image_is_made_of_means_of_eight(tmp_path):
     rng = np.random.default_rng(3)
     whole = rng.standard_normal((4, 6, 8)).astype(np.float16)
     np.save(tmp_path / "a.npy", whole)
-    halved = Case(tmp_path / "a.npy", "covid").read(halved=True)
+    halved = Case(tmp_path / "a.npy", "covid").read(HALVED)
     expected = np.array(
         [
             [
@@ -110,7 +112,7 @@ def test_a_halved_image_is_made_of_means_of_eight(tmp_path):
 
 
 def test_batches_hold_both_kinds_and_depend_on_the_generator_alone(toy):
-    draw = batches(toy, halved=False)
+    draw = batches(toy)
     x, y = draw(np.random.default_rng(1), 4)
     again, _ = draw(np.random.default_rng(1), 4)
     other, _ = draw(np.random.default_rng(2), 4)
@@ -118,12 +120,12 @@ def test_batches_hold_both_kinds_and_depend_on_the_generator_alone(toy):
     assert y.sum() == 2
     assert torch.equal(x, again)
     assert not torch.equal(x, other)
-    assert batches(toy, halved=True)(np.random.default_rng(1), 2)[0].shape == (2, 1, 4, 20, 30)
+    assert batches(toy, HALVED)(np.random.default_rng(1), 2)[0].shape == (2, 1, 4, 20, 30)
 
 
 def test_one_kind_alone_is_refused(toy):
     with pytest.raises(InputError, match="another pneumonia"):
-        batches(toy[::2], halved=False)
+        batches(toy[::2])
 
 
 def test_variations_keep_the_picture(image):
@@ -170,7 +172,7 @@ def test_settling_takes_the_statistics_of_the_images(toy):
 def test_training_separates_a_toy_and_moves_every_parameter(toy, tmp_path):
     network = train_network(toy, SHORT, tmp_path)
     assert not network.training
-    torch.manual_seed(SHORT[0].seed)
+    torch.manual_seed(SHORT[0].schedule.seed)
     start = dict(COVID19Net().named_parameters())
     unmoved = [k for k, v in network.named_parameters() if torch.equal(v, start[k])]
     assert unmoved == []
@@ -180,10 +182,10 @@ def test_training_separates_a_toy_and_moves_every_parameter(toy, tmp_path):
 
 def test_written_weights_load_back_exactly_with_their_card(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(diagnosis, "make_cases", lambda *_: toy)
-    brief = (replace(SHORT[0], steps=2), SHORT[1])
+    brief = (replace(SHORT[0], schedule=replace(SHORT[0].schedule, steps=2)), SHORT[1])
     work = tmp_path / "work"
     work.mkdir()
-    made = train_diagnosis(tmp_path / "set", work, cases=8, seed=3, schedules=brief)
+    made = train_diagnosis(tmp_path / "set", work, cases=8, seed=3, stages=brief)
     assert made.path == tmp_path / "set" / "diagnosis.safetensors"
     assert made.card.task == "diagnosis"
     assert made.card.demonstration

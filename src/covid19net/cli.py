@@ -4,7 +4,7 @@ Exit codes: 0 done, 2 bad input or arguments, 3 not a chest CT or cannot be anal
 5 resources. With several scans the first failure's code is returned and the other scans are still done.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -136,9 +136,10 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     codes: list[int] = []
     for number, scan in enumerate(scans, start=1):
         folder = out if len(scans) == 1 else out / f"{number:03d}"
+        reading = {"series": series, "allow_irregular": allow_irregular}
         reader = partial(read_ct, scan, series=series, allow_irregular=allow_irregular)
         with fault_of(f"scan {number} of {len(scans)}: ", codes):
-            analyze_one(reader, folder, models, clinical, every_slice=every_slice)
+            analyze_one(reader, folder, models, clinical, every_slice=every_slice, reading=reading)
     if codes:
         raise typer.Exit(codes[0])
 
@@ -152,6 +153,13 @@ def fault_of(title: str, codes: list[int]) -> Iterator[None]:
         fault = error
     except MemoryError:
         fault = ResourceError("not enough memory")
+    except Exception as error:  # a fault of ours: one scan must not stop the others
+        if sys.flags.dev_mode:
+            raise
+        fault = Covid19netError(
+            f"unexpected fault ({type(error).__name__}); please report it with what `python -X dev -m "
+            "covid19net.cli` shows"
+        )
     else:
         return
     typer.echo(f"{title}error: {fault}", err=True)
@@ -165,8 +173,9 @@ def analyze_one(
     clinical: "Clinical",
     *,
     every_slice: bool = False,
+    reading: Mapping[str, object] | None = None,
 ) -> None:
-    """Read, analyze, write, and say the result of one scan."""
+    """Read, analyze, write, and say the result of one scan; `reading` are the options it was read with."""
     from time import perf_counter
 
     from covid19net.pipeline import analyze as analyze_scan
@@ -179,19 +188,26 @@ def analyze_one(
         seconds = perf_counter() - start
         result = analyze_scan(scan, models, clinical=clinical, every_slice=every_slice, progress=progress)
         result.seconds["reading"] = round(seconds, 3)
+        result.provenance["reading"] = dict(reading or {})
         progress("writing", 0.0)
         write_case(result, folder)
     show(result, folder)
 
 
+def lung_volumes(result: "CaseResult") -> str:
+    """Both lungs, or their sum where the file does not say which side is which."""
+    right, left = (ml / 1000 for ml in result.lung_millilitres)
+    sides = f"right {right:.2f} l, left {left:.2f} l" if result.sides_known else f"{right + left:.2f} l"
+    return f"lung volume: {sides}"
+
+
 def show(result: "CaseResult", folder: Path) -> None:
     """The result in a few lines."""
-    right, left = result.lung_millilitres
     say(
         f"COVID-19 probability {result.probability:.3f}: {result.decision.call} "
         f"at threshold {result.decision.threshold:g}"
     )
-    say(f"lung volume: right {right / 1000:.2f} l, left {left / 1000:.2f} l")
+    say(lung_volumes(result))
     show_findings(result.findings)
     say(f"written to {folder}: montage.png, result.json, lungs.nii.gz, heatmap.nii.gz")
 
@@ -232,7 +248,7 @@ def doctor(scan: Annotated[Path, typer.Argument(help="Any scan that analyze read
         say(line)
     if examination.scan is None:
         raise examination.fault or InputError(f"{scan.name}: cannot be read")
-    show_findings(check_hounsfield(examination.scan.volume))
+    check_hounsfield(examination.scan.volume)
 
 
 @app.command()
@@ -251,6 +267,8 @@ def demo(
     with progress_bar("phantom") as progress:
         progress("making a synthetic patient", 0.0)
         volume = demo_case(seed).volume
+        for earlier in (out / "dicom").glob("slice-*.dcm"):  # of a patient with more slices
+            earlier.unlink()
         write_dicom_series(volume, out / "dicom")
     say(f"a synthetic patient (no real person) as {volume.shape[0]} DICOM slices: {out / 'dicom'}")
     analyze_one(partial(read_ct, out / "dicom"), out / "result", models, Clinical())
@@ -294,7 +312,7 @@ def weights_card(name: Annotated[str, typer.Argument()], home: HomeOption = None
     from covid19net.weights import find_set
 
     found = find_set(name, home_of(home))
-    for weights in (found.lungs, found.diagnosis):
+    for weights in filter(None, (found.lungs, found.diagnosis, found.egfr)):
         say(json.dumps(asdict(weights.card), indent=2))
 
 

@@ -14,8 +14,7 @@ class Decision(NamedTuple):
 
     Attributes:
         call: "positive" when the probability exceeds the threshold; "indeterminate" instead of "negative"
-        when
-            part of the lungs is missing from the scan.
+            when part of the lungs is missing from the scan.
         threshold: in (0, 1); travels with the weights.
     """
 

@@ -39,14 +39,11 @@ RIGHT, LEFT = 1, 2
 LITRE = 1e6  # mm3
 
 
-def check_hounsfield(volume: CTVolume) -> tuple[Finding, ...]:
+def check_hounsfield(volume: CTVolume) -> None:
     """Refuse what cannot be a CT volume of the body in Hounsfield units.
 
     Args:
         volume: HU, axes (z, y, x).
-
-    Returns:
-        No findings so far: what passes is not doubted.
 
     Raises:
         NotChestCTError: too few slices; constant, all air, or noise; a mask.
@@ -60,7 +57,6 @@ def check_hounsfield(volume: CTVolume) -> tuple[Finding, ...]:
     _refuse_empty(values)
     _refuse_noise(volume.hu)
     _refuse_other_units(values)
-    return ()
 
 
 @dataclass(frozen=True)
@@ -124,12 +120,13 @@ def _refuse_noise(hu: np.ndarray) -> None:
         raise NotChestCTError("the scan is noise without structure; no lungs found")
 
 
-def check_lungs(lungs: Overlay, volume: CTVolume) -> tuple[Finding, ...]:
+def check_lungs(lungs: Overlay, volume: CTVolume, *, sides_known: bool = True) -> tuple[Finding, ...]:
     """Say whether the lungs that were found are whole and of human size.
 
     Args:
         lungs: mask of uint8, 1 right lung, 2 left lung, on any grid in the same patient; z rises to the head.
         volume: the scan in which they were found.
+        sides_known: whether the file says which side is which; without, no side is named.
 
     Returns:
         Findings `lung-volume`, `one-lung`, `coverage`.
@@ -155,8 +152,8 @@ def check_lungs(lungs: Overlay, volume: CTVolume) -> tuple[Finding, ...]:
         usual = f"adults have {ADULT_LUNGS[0]:g} to {ADULT_LUNGS[1]:g} L"
         findings.append(Finding("lung-volume", f"the lungs measure {total:.2f} L; {usual}"))
     if min(right, left) < SMALLER_SIDE * total:
-        side = "right" if right < left else "left"
-        findings.append(Finding("one-lung", f"nearly no lung was found on the {side} side"))
+        side = f"the {'right' if right < left else 'left'}" if sides_known else "one"
+        findings.append(Finding("one-lung", f"nearly no lung was found on {side} side"))
     if cut:
         findings.append(
             Finding("coverage", f"the scan ends inside the lungs at the {where}; parts are not shown")

@@ -157,8 +157,8 @@ def _midline(profile: np.ndarray, pixel: float) -> int | None:
 def _border(mask: np.ndarray, middle: int) -> np.ndarray:
     """The column of the border in each row of each slice: the way from front to back through least lung.
 
-    Dynamic programming over rows, all slices at once. Away from the middle
-    each row costs a little, or the border would run around a lung that touches the other.
+    Dynamic programming over rows, all slices at once. Away from the middle each row costs a little, or the
+    border would run around a lung that touches the other.
 
     Returns:
         int, axes (z, y).

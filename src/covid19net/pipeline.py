@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from time import perf_counter
 
 import numpy as np
@@ -21,11 +23,12 @@ from covid19net.engine import (
 from covid19net.errors import InputError
 from covid19net.explain import grad_cam, heat_map
 from covid19net.gate import check_hounsfield, check_lungs
-from covid19net.preprocess import lung_box, lung_image
+from covid19net.preprocess import AIR, lung_box, lung_image
 from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
-from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan
+from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan, upright
 from covid19net.weights import Card, WeightSet, find_set
 
+LIBRARIES = ("numpy", "scipy", "pydicom", "imagecodecs", "SimpleITK")  # that numbers of a result depend on
 OLDEST = 120  # years; an age above is a typing error
 Progress = Callable[[str, float], None]
 
@@ -69,8 +72,9 @@ class CaseResult:
         probability: of COVID-19 against other pneumonia, in [0, 1].
         decision: at the threshold of the weights.
         features: the 64-dimensional DL feature, float32, may be negative.
-        lungs: on the CT's grid, uint8: 1 right lung, 2 left lung.
-        lung_millilitres: (right, left).
+        lungs: on the CT's grid, uint8: 1 right lung, 2 left lung; 1 for both where the sides are not known.
+        sides_known: whether the file says which side of the patient is which.
+        lung_millilitres: (right, left); of no use one by one where the sides are not known.
         heatmap: on the CT's grid, uint8, percent of its own largest value.
         box: the part of the CT the diagnosis network saw, in voxels.
         findings: what a reader must know, in the order found.
@@ -84,6 +88,7 @@ class CaseResult:
     decision: Decision
     features: np.ndarray
     lungs: Overlay
+    sides_known: bool
     lung_millilitres: tuple[float, float]
     heatmap: Overlay
     box: Box
@@ -140,6 +145,7 @@ def _provenance(models: Models, *, every_slice: bool) -> dict[str, object]:
     return {
         "package": "covid19net",
         "version": __version__,
+        "versions": {"python": python_version(), **{name: version(name) for name in LIBRARIES}},
         "weights": {
             "set": weights.name,
             "lungs": _card_of(weights.lungs.card),
@@ -168,6 +174,14 @@ def segment(
     return find_lungs(probability, clean=clean), probability
 
 
+def _bare_scan(volume: CTVolume) -> Scan:
+    """A volume that did not come through `read_ct`, as that would leave it: upright, without padding."""
+    if volume.hu.min() >= AIR:
+        return Scan(upright(volume))
+    padding = Finding("padding", f"values below {AIR} HU were set to {AIR} HU (air)")
+    return Scan(upright(CTVolume(np.maximum(volume.hu, AIR), volume.affine)), findings=(padding,))
+
+
 def analyze(
     scan: Scan | CTVolume,
     models: Models,
@@ -179,7 +193,7 @@ def analyze(
     """Find the lungs, cut them out, quieten the rest, diagnose, and show what argued for it.
 
     Args:
-        scan: from `read_ct`, or a bare volume standing upright.
+        scan: from `read_ct`, or a bare volume in HU.
         models: from `load_models`.
         every_slice: segment every slice, as published, instead of slices up to 5 mm apart.
         clinical: what is known of the patient; kept with the result.
@@ -188,13 +202,14 @@ def analyze(
     Raises:
         NotChestCTError: not a chest CT in HU, or no usable lungs.
     """
-    scan = scan if isinstance(scan, Scan) else Scan(scan)
-    volume, seconds = scan.volume, dict[str, float]()
+    scan = scan if isinstance(scan, Scan) else _bare_scan(scan)
+    volume, findings, seconds = scan.volume, scan.findings, dict[str, float]()
+    sides_known = all(finding.code != "orientation-unknown" for finding in findings)
     with _timed(seconds, "check", progress):
-        findings = (*scan.findings, *check_hounsfield(volume))
+        check_hounsfield(volume)
     with _timed(seconds, "lungs", progress):
         lungs, chance = segment(volume, models, every_slice=every_slice, progress=progress)
-        findings += check_lungs(lungs.mask, volume)
+        findings += check_lungs(lungs.mask, volume, sides_known=sides_known)
     with _timed(seconds, "lung-image", progress):
         image = lung_image(volume, lungs.mask, lung_box(lungs.mask, volume.shape))
     with _timed(seconds, "diagnosis", progress):
@@ -203,6 +218,8 @@ def analyze(
         cam = grad_cam(evidence)
         heat = heat_map(cam, image.box, volume)
         on_ct = lungs_on_ct(lungs, chance, volume)
+        if not sides_known:
+            np.minimum(on_ct.values, 1, out=on_ct.values)
     if not cam.any():
         findings += (Finding("empty-heatmap", "no place of the scan argues for COVID-19: the map is empty"),)
     findings += models.weights.findings
@@ -213,6 +230,7 @@ def analyze(
         decision=decide(probability, threshold, findings),
         features=evidence.features,
         lungs=on_ct,
+        sides_known=sides_known,
         lung_millilitres=lungs.millilitres,
         heatmap=heat,
         box=image.box,

@@ -22,8 +22,7 @@ class Lungs:
 
     Attributes:
         mask: uint8 on the network's grid, (z, 256, 256) with one slice for each CT slice: 1 right lung, 2
-        left
-            lung. The first and the last slice are empty, because the network needs both neighbours.
+            left lung. The first and the last slice are empty, because the network needs both neighbours.
         millilitres: volume of the (right, left) lung.
     """
 

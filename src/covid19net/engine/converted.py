@@ -1,7 +1,8 @@
 """The converted form of a network, which OpenVINO runs on the CPU: made with torch, once a weight file.
 
 A weight file of the set is converted into OpenVINO IR (a graph in .xml, its numbers in .bin) beside it. An
-index with their SHA-256 is written last, so that half a conversion, or a damaged one, is never used.
+index with their SHA-256 is written last, so that half a conversion, or a damaged one, is never used. What
+ships with the package is compared with the table in its code instead.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from covid19net.engine.device import TORCH_EXTRA, has_torch, memory_told
 from covid19net.errors import ResourceError, WeightsError
 from covid19net.weights import WeightFile, load_network, load_tensors
 from covid19net.weights.files import write_atomically
+from covid19net.weights.registry import BUNDLED_FOLDER, BUNDLED_SHA256
 
 if TYPE_CHECKING:
     from torch import nn
@@ -159,7 +161,7 @@ def _read(weights: WeightFile, folder: Path) -> Converted | None:
     """The converted form in a folder; None when it is absent, incomplete or damaged."""
     index = _index_path(weights, folder)
     try:
-        expected = json.loads(index.read_bytes())
+        expected = BUNDLED_SHA256 if folder == BUNDLED_FOLDER else json.loads(index.read_bytes())
         parts = {}
         for part in _example_shapes(weights):
             files = {name: (folder / name).read_bytes() for name in _file_names(index, part)}

@@ -34,8 +34,19 @@ def _gpus() -> tuple[str, ...]:
     """The GPUs torch can use, best first. Imports torch."""
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available() and _mps_pools()}
     return tuple(name for name, usable in there.items() if usable)
+
+
+def _mps_pools() -> bool:
+    """Whether Apple's part of torch has the 3-D pooling COVID-19Net needs; older releases lack it."""
+    import torch
+
+    try:
+        torch.nn.functional.max_pool3d(torch.zeros(1, 1, 2, 2, 2, device="mps"), 2)
+    except (NotImplementedError, RuntimeError):
+        return False
+    return True
 
 
 def choose_device(wanted: str = "auto") -> str:

@@ -138,7 +138,7 @@ def open_lungs(
     weights: WeightFile,
     device: str = "auto",
     *,
-    precision: Precision = "bf16",
+    precision: Precision | None = None,
     threads: int | None = None,
     streams: int | None = None,
     cache: Path | None = None,
@@ -149,6 +149,7 @@ def open_lungs(
         weights: of task "lungs".
         device: as for `choose_device`.
         precision: "bf16" where the device has it, which changes masks by less than a voxel's width, or "f32".
+            None: "f32" on "torch-cpu", which is there for comparison, otherwise "bf16".
         threads: CPU threads; None: every core.
         streams: slices worked on at once on the CPU; None: as many as threads.
         cache: where to keep the converted form when the folder of the weights cannot be written.
@@ -161,6 +162,7 @@ def open_lungs(
     if weights.card.task != "lungs":
         raise InputError(f"{weights.path}: weights for {weights.card.task!r} cannot find lungs")
     device = choose_device(device)
+    precision = precision or ("f32" if device == "torch-cpu" else "bf16")
     if device == "cpu":
         part = _converted(weights, cache).parts["network"]
         return LungNetwork(OpenVINORunner(part, precision=precision, threads=threads, streams=streams))

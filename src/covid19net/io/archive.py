@@ -1,12 +1,12 @@
 """Zip archives, read in place: nothing is unpacked to disk, and no entry is inflated further than needed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 import stat
 import struct
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 import zipfile
 import zlib
 
@@ -92,7 +92,7 @@ def _check_entries(name: str, entries: list[zipfile.ZipInfo]) -> None:
 
 def _check_entry(name: str, entry: zipfile.ZipInfo) -> None:
     path = PurePosixPath(entry.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or path.parts[0].endswith(":"):
+    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0].endswith(":"):
         raise InputError(f"{name}: an entry of the archive points outside it; refused")
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise InputError(f"{name}: the archive holds a symbolic link; refused")
@@ -127,11 +127,14 @@ class _Guarded:
 
     def seek(self, offset: int) -> int:
         """Move to a byte of the inflated entry."""
-        return self._stream.seek(offset)
+        return int(self._whole(lambda: self._stream.seek(offset)))
 
     def read(self, length: int = -1) -> bytes:
         """Read up to `length` inflated bytes."""
+        return cast(bytes, self._whole(lambda: self._stream.read(length)))
+
+    def _whole(self, move: Callable[[], Any]) -> Any:  # noqa: ANN401
         try:
-            return self._stream.read(length)
+            return move()
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise OSError(0, "damaged entry of the archive") from error

@@ -10,6 +10,7 @@ import numpy as np
 from covid19net.errors import InputError, NotChestCTError
 from covid19net.io.geometry import COSINE, doubled, is_orientation, make_planes
 from covid19net.io.header import CONVERTED_CT, CT_IMAGE, ENHANCED_CT, Slice
+from covid19net.io.identity import safe_uid
 from covid19net.volume import Finding
 
 CT_CLASSES = {CT_IMAGE, ENHANCED_CT, CONVERTED_CT, ""}  # "": left out by an anonymiser
@@ -90,7 +91,7 @@ def choose_series(slices: Sequence[Slice], wanted: str | None) -> tuple[Series, 
     if wanted is not None:
         slices = [s for s in slices if s.tag("SeriesInstanceUID") == wanted]
         if not slices:
-            raise InputError(f"there is no CT series {wanted}; found are:\n{list_series(every)}")
+            raise InputError(f"there is no CT series {wanted}; found are {list_series(every)}")
         every = group_series(slices)
     _refuse_mixed(slices)
     axial = [s for s in every if s.axial]
@@ -119,8 +120,8 @@ def _choice_findings(best: Series, every: list[Series]) -> list[Finding]:
 
 
 def list_series(every: Sequence[Series]) -> str:
-    """One line for each series: UID, slices, distance."""
-    return "\n".join(f"  {s.uid or '(no UID)'}: {_counts([s])}" for s in every)
+    """Each series with UID, slices, distance."""
+    return "; ".join(f"{safe_uid(s.uid) or '(no UID)'}: {_counts([s])}" for s in every)
 
 
 def _counts(every: Sequence[Series]) -> str:
@@ -138,9 +139,13 @@ def _counts(every: Sequence[Series]) -> str:
 def _refuse_mixed(slices: Sequence[Slice]) -> None:
     studies = sorted({s.tag("StudyInstanceUID") for s in slices} - {""})
     if len(studies) > 1:
-        raise InputError(f"{len(studies)} studies in one place, give one of them: {', '.join(studies[:4])}")
+        raise InputError(
+            f"{len(studies)} studies in one place, give one of them: {', '.join(map(safe_uid, studies[:4]))}"
+        )
     if len({s.tag("PatientID") for s in slices} - {""}) > 1:
-        raise InputError(f"files of more than one patient in study {studies[0] if studies else '(no UID)'}")
+        raise InputError(
+            f"files of more than one patient in study {safe_uid(studies[0]) if studies else '(no UID)'}"
+        )
 
 
 def group_series(slices: Sequence[Slice]) -> list[Series]:

@@ -12,6 +12,7 @@ from covid19net.errors import InputError, NotChestCTError, ResourceError, Volume
 from covid19net.io import geometry
 from covid19net.io.choose import FEWEST_SLICES, Series, choose_series, ct_slices, split_reconstructions
 from covid19net.io.damage import odd_slices
+from covid19net.io.encapsulated import split_frames
 from covid19net.io.files import LARGEST_VOLUME, Found, Source
 from covid19net.io.header import FIRST_READ, Slice, looks_like_dicom, read_slices
 from covid19net.io.identity import headers_of
@@ -20,6 +21,7 @@ from covid19net.volume import CTVolume, Finding, Scan
 
 MOST_THREADS = 8
 MOST_SLICES = 5000
+LARGEST_RESCALE = 1e5  # of slope and intercept; CT scanners use 1 and -1024, -8192 at most
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,9 @@ def _slope_findings(slices: list[Slice]) -> list[Finding]:
                 "the files do not say how to get Hounsfield units; values were taken as such",
             )
         )
-    if any(s.slope == 0 for s in slices):
-        raise InputError(f"{slices[0].source.name}: RescaleSlope is 0")
+    for each in slices:
+        if each.slope == 0 or max(abs(each.slope or 1), abs(each.intercept or 0)) > LARGEST_RESCALE:
+            raise InputError(f"{each.source.name}: RescaleSlope or RescaleIntercept is not plausible")
     if len({(s.slope, s.intercept) for s in slices}) > 1:
         findings.append(
             Finding("rescale-varies", "slices have different rescale values; each was used for its own")
@@ -202,6 +205,7 @@ def decode(slices: Sequence[Slice]) -> tuple[np.ndarray, list[Finding]]:
     if int(np.prod(shape, dtype=np.int64)) * (2 if whole else 4) > LARGEST_VOLUME:
         raise ResourceError(f"{shape[0]} x {shape[1]} x {shape[2]} voxels are more than a CT scan has")
     hu = np.empty(shape, np.int16 if whole else np.float32)
+    slices = split_frames(slices)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
         ranges = list(pool.map(read_hu, slices, hu))
     findings = []

@@ -8,6 +8,7 @@ from covid19net.errors import Covid19netError
 from covid19net.io.choose import Series, group_series
 from covid19net.io.dicom import Contents, survey
 from covid19net.io.files import is_image_name
+from covid19net.io.identity import safe_uid
 from covid19net.io.read import open_path, read_ct
 from covid19net.volume import Finding, Scan
 
@@ -101,7 +102,7 @@ def examine(path: str | Path) -> Examination:
 def _summary(series: Series) -> dict[str, Any]:
     apart = round(series.spacing, 3) if series.spacing < float("inf") else None
     return {
-        "uid": series.uid,
+        "uid": safe_uid(series.uid),
         "slices": len(series.slices),
         "spacing_mm": apart,
         "height_mm": round(series.extent, 1),

@@ -4,6 +4,7 @@ Values are decoded here from the raw bytes of each element and not by pydicom's 
 raise on the small offences (long decimals, unknown character sets) that scanners and anonymisers commit.
 """
 
+from math import isfinite
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,18 +25,13 @@ TAGS = {
     "BodyPartExamined": 0x00180015,
     "SliceThickness": 0x00180050,
     "KVP": 0x00180060,
-    "GantryDetectorTilt": 0x00181120,
     "ConvolutionKernel": 0x00181210,
     "StudyInstanceUID": 0x0020000D,
     "SeriesInstanceUID": 0x0020000E,
-    "SeriesNumber": 0x00200011,
     "AcquisitionNumber": 0x00200012,
-    "InstanceNumber": 0x00200013,
     "ImagePositionPatient": 0x00200032,
     "ImageOrientationPatient": 0x00200037,
     "FrameOfReferenceUID": 0x00200052,
-    "TemporalPositionIndex": 0x00209128,
-    "SamplesPerPixel": 0x00280002,
     "PhotometricInterpretation": 0x00280004,
     "NumberOfFrames": 0x00280008,
     "Rows": 0x00280010,
@@ -59,9 +55,8 @@ TAGS = {
 TEXT_TAGS = (
     "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer", "ManufacturerModelName",
     "PatientID", "PatientSex", "PatientAge", "BodyPartExamined", "SliceThickness", "KVP",
-    "GantryDetectorTilt",
-    "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber",
-    "InstanceNumber", "FrameOfReferenceUID", "PhotometricInterpretation", "LossyImageCompression",
+    "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID", "AcquisitionNumber", "FrameOfReferenceUID",
+    "PhotometricInterpretation", "LossyImageCompression",
 )  # fmt: skip
 
 
@@ -84,12 +79,12 @@ def text_of(dataset: "Dataset", keyword: str) -> str:
 
 
 def decimals_of(dataset: "Dataset", keyword: str, count: int) -> tuple[float, ...] | None:
-    """Exactly `count` decimals of a DS element; None when absent or not numbers."""
+    """Exactly `count` decimals of a DS element; None when absent or not finite numbers."""
     try:
         values = tuple(float(part) for part in text_of(dataset, keyword).split("\\"))
     except ValueError:
         return None
-    return values if len(values) == count else None
+    return values if len(values) == count and all(map(isfinite, values)) else None
 
 
 def number_of(dataset: "Dataset", keyword: str) -> int | None:

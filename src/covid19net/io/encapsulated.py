@@ -1,12 +1,16 @@
 """Compressed frames inside a DICOM file, and what their code streams announce."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from io import BytesIO
+from itertools import pairwise
 import struct
 
 import numpy as np
 
 from covid19net.errors import InputError
-from covid19net.io.header import Slice, Stored
+from covid19net.io.files import Source
+from covid19net.io.header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Slice, Stored, inflated
 
 UNDEFINED = 0xFFFFFFFF  # length of an encapsulated element
 ITEM, END_OF_SEQUENCE = 0xE000FFFE, 0xE0DDFFFE  # little endian (group, element)
@@ -18,16 +22,61 @@ def encoded_frame(plane: Slice) -> bytes:
     Raises:
         InputError: the element is not encapsulated, is cut short, or has no such frame.
     """
+    return _encoded_frames(plane)[plane.frame]
+
+
+def _encoded_frames(plane: Slice) -> list[bytes]:
+    """The compressed bytes of every frame of a plane's object."""
     source, stored = plane.source, plane.stored
     data = source.read(int(stored.offset or 0), min(source.size, _most_encoded(stored)))
     if len(data) < 20 or struct.unpack_from("<L", data, 8)[0] != UNDEFINED:
         raise InputError(f"{source.name}: the header says compressed pixels, but they are not encapsulated")
     table, *fragments = _items(data, source.name)
     if stored.frames == 1:
-        return b"".join(fragments)
+        return [b"".join(fragments)]
     if len(fragments) == stored.frames:
-        return fragments[plane.frame]
+        return fragments
     return _by_offset_table(table, fragments, plane)
+
+
+def split_frames(planes: Sequence[Slice]) -> list[Slice]:
+    """The same planes, those of multi-frame objects each with bytes of their own.
+
+    So that an object is read, inflated and split once and not again for each of its frames.
+    """
+    objects: dict[int, list[tuple[Source, Stored, int]]] = {}
+    found = []
+    for plane in planes:
+        if plane.stored.frames > 1:
+            if id(plane.source) not in objects:
+                objects[id(plane.source)] = _frames_of(plane)
+            source, stored, frame = objects[id(plane.source)][plane.frame]
+            plane = replace(plane, source=source, stored=stored, frame=frame)
+        found.append(plane)
+    return found
+
+
+def _frames_of(plane: Slice) -> list[tuple[Source, Stored, int]]:
+    """For each frame of a plane's object: where its bytes are, how they are stored, which frame of those."""
+    source, stored = plane.source, plane.stored
+    if stored.syntax not in (DEFLATED, IMPLICIT, EXPLICIT, BIG_ENDIAN):
+        alone = replace(stored, frames=1, offset=0)
+        return [(_in_memory(source, _encapsulated(f)), alone, 0) for f in _encoded_frames(plane)]
+    if stored.syntax == DEFLATED:
+        source, stored = _in_memory(source, inflated(source)), replace(stored, syntax=EXPLICIT)
+    elif source.path is None:
+        source = _in_memory(source, source.read(0, source.size))
+    return [(source, stored, frame) for frame in range(stored.frames)]
+
+
+def _in_memory(source: Source, data: bytes) -> Source:
+    return Source(source.name, len(data), lambda: BytesIO(data))
+
+
+def _encapsulated(frame: bytes) -> bytes:
+    """A pixel data element of one frame: no offset table, one fragment (PS3.5 table A.4-1)."""
+    head = struct.pack("<HH2sHL", 0x7FE0, 0x0010, b"OB", 0, UNDEFINED) + struct.pack("<LL", ITEM, 0)
+    return head + struct.pack("<LL", ITEM, len(frame)) + frame + struct.pack("<LL", END_OF_SEQUENCE, 0)
 
 
 def _most_encoded(stored: Stored) -> int:
@@ -49,16 +98,14 @@ def _items(data: bytes, name: str) -> Iterator[bytes]:
     raise InputError(f"{name}: the compressed pixels are cut short or damaged; copy it again")
 
 
-def _by_offset_table(table: bytes, fragments: list[bytes], plane: Slice) -> bytes:
-    """A frame of several fragments, found through the basic offset table."""
+def _by_offset_table(table: bytes, fragments: list[bytes], plane: Slice) -> list[bytes]:
+    """Frames of several fragments, found through the basic offset table."""
     offsets = np.frombuffer(table[: len(table) // 4 * 4], "<u4")
     if len(offsets) != plane.stored.frames:
         raise InputError(f"{plane.source.name}: frames and compressed fragments do not match")
     starts = np.cumsum([0, *(8 + len(fragment) for fragment in fragments)])
-    first = int(np.searchsorted(starts, offsets[plane.frame]))
-    beyond = offsets[plane.frame + 1] if plane.frame + 1 < len(offsets) else starts[-1]
-    last = int(np.searchsorted(starts, beyond))
-    return b"".join(fragments[first:last])
+    at = np.searchsorted(starts, [*offsets.tolist(), starts[-1]]).tolist()
+    return [b"".join(fragments[first:last]) for first, last in pairwise(at)]
 
 
 def codestream_size(frame: bytes) -> tuple[int, int] | None:

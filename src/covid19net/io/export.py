@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from covid19net.errors import InputError
-from covid19net.io.files import write_whole
+from covid19net.io.files import write_fault, write_whole
 from covid19net.io.header import CT_IMAGE, EXPLICIT
 from covid19net.volume import CTVolume
 
@@ -31,13 +31,16 @@ def write_dicom_series(
         The files, in slice order.
 
     Raises:
-        InputError: HU that are not int16, or a keyword that is none.
-        ResourceError: the files cannot be written.
+        InputError: HU that are not int16, a keyword that is none, or a folder that cannot be written.
+        ResourceError: the disk is full.
     """
     if volume.hu.dtype != np.int16:
         raise InputError(f"DICOM slices hold whole Hounsfield units; the volume has {volume.hu.dtype}")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_fault(folder, error) from error
     common = _common(volume, headers or {})
     paths = []
     for index in range(volume.shape[0]):

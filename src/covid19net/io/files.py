@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import errno
 import os
 from pathlib import Path
+import secrets
 import stat
-import tempfile
 from typing import BinaryIO
 
 from covid19net.errors import InputError, ResourceError
@@ -78,8 +79,8 @@ def source_of(path: Path, name: str) -> Source:
     return Source(name, status.st_size, lambda: path.open("rb"), path)
 
 
-def find_files(folder: Path) -> Found:
-    """Every regular file below a folder, links left alone.
+def find_files(folder: Path, *, deep: bool = True) -> Found:
+    """Every regular file of a folder, and below it unless `deep` is false; links left alone.
 
     Raises:
         InputError: the folder cannot be listed, or is nested deeper than `DEEPEST_FOLDER`.
@@ -94,7 +95,7 @@ def find_files(folder: Path) -> Found:
             raise InputError(f"{folder.name}: folders are nested deeper than {DEEPEST_FOLDER}")
         for entry in _entries(here):
             if entry.is_dir(follow_symlinks=False):
-                waiting.append((Path(entry.path), depth + 1))
+                waiting += [(Path(entry.path), depth + 1)] if deep else []
             elif entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size:
                 sources.append(_entry_source(entry, folder))
             else:
@@ -130,21 +131,23 @@ def write_whole(path: Path, write: Callable[[Path], None], suffix: str = "") -> 
         suffix: ending of the temporary name.
 
     Raises:
-        ResourceError: disk full, no such folder, or no permission.
+        InputError: no such folder, or no permission.
+        ResourceError: the disk is full.
     """
-    unfinished: Path | None = None
+    unfinished = path.with_name(f".unfinished-{secrets.token_hex(4)}{suffix}")
     try:
-        handle, name = tempfile.mkstemp(suffix, ".unfinished-", path.parent)
-        unfinished = Path(name)
-        os.close(handle)
         write(unfinished)
-        with unfinished.open("rb") as written:
+        with unfinished.open("r+b") as written:  # Windows syncs only what is open for writing
             os.fsync(written.fileno())
-        unfinished.chmod(0o644)
         unfinished.replace(path)
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or "writing failed"
-        raise ResourceError(f"{path.name}: cannot be written ({reason})") from error
+        raise write_fault(path, error) from error
     finally:
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
+
+
+def write_fault(path: Path, error: Exception) -> InputError | ResourceError:
+    """The error to raise when a place could not be written: a full disk is a matter of resources."""
+    reason = getattr(error, "strerror", None) or "writing failed"
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return (ResourceError if full else InputError)(f"{path}: cannot be written ({reason})")

@@ -136,7 +136,7 @@ def inflated(source: Source) -> bytes:
         ResourceError: it inflates to more than `LARGEST_VOLUME`, or two hundredfold.
     """
     packed = source.read(0, source.size)
-    start = _after_meta(packed)
+    start = _after_meta(packed, source.name)
     engine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         body = engine.decompress(packed[start:], min(LARGEST_VOLUME, max(64 << 20, 200 * len(packed))))
@@ -147,10 +147,10 @@ def inflated(source: Source) -> bytes:
     return packed[:start] + body
 
 
-def _after_meta(packed: bytes) -> int:
+def _after_meta(packed: bytes, name: str) -> int:
     """Byte after the file meta information, from its group length (0002,0000)."""
     if packed[128:138] != b"DICM\x02\x00\x00\x00UL":
-        raise InputError("the file meta information has no group length")
+        raise InputError(f"{name}: the file meta information has no group length")
     return int(144 + struct.unpack_from("<L", packed, 140)[0])
 
 

@@ -62,6 +62,9 @@ def _read_itk(source: Source, kind: str) -> tuple[np.ndarray, np.ndarray, bool]:
     if source.path is None:
         raise InputError(f"{source.name}: {kind} is not read inside an archive; unpack it")
     text = source.read(0, LONGEST_HEADER).decode("latin-1")
+    ended = re.search(r"\r?\n\r?\n" if kind == "NRRD" else r"(?m)^ElementDataFile", text)
+    if ended is None and source.size > LONGEST_HEADER:
+        raise InputError(f"{source.name}: its header does not end within {LONGEST_HEADER} bytes")
     if kind == "NRRD":
         text = re.split(r"\r?\n\r?\n", text)[0]
     _check_data_file(source, text, kind)
@@ -217,9 +220,10 @@ def write_volume(volume: CTVolume | Overlay, path: str | Path) -> None:
         path: where to; the ending names the format.
 
     Raises:
-        InputError: an ending that is none of these, or a type that the format cannot hold.
+        InputError: an ending that is none of these, a type that the format cannot hold, or a place that
+            cannot be written.
         VolumeError: axes that are not perpendicular.
-        ResourceError: it cannot be written (disk full, no permission).
+        ResourceError: the disk is full.
     """
     path = Path(path)
     array = np.ascontiguousarray(volume.hu if isinstance(volume, CTVolume) else volume.values)

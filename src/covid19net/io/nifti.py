@@ -92,7 +92,7 @@ def read_nifti(source: Source) -> tuple[np.ndarray, Header]:
             stream.seek(header.offset)
             _fill(stream, values.reshape(-1).view(np.uint8).data)
             _drain(source.name, stream)
-    except (EOFError, zlib.error, gzip.BadGzipFile, struct.error) as error:
+    except (EOFError, zlib.error, OSError, struct.error) as error:
         raise InputError(f"{source.name}: the file is damaged or cut short; copy it again") from error
     return values, header
 
@@ -159,6 +159,8 @@ def _header(name: str, head: bytes) -> Header:
     affine, placed = _affine(name, numbers)
     slope = numbers["slope"] if np.isfinite(numbers["slope"]) and numbers["slope"] != 0 else 1.0
     intercept = numbers["intercept"] if np.isfinite(numbers["intercept"]) and numbers["slope"] != 0 else 0.0
+    if not 0 <= numbers["offset"] <= LARGEST_VOLUME:
+        raise InputError(f"{name}: the header is damaged")
     offset = max(int(numbers["offset"]), 352 if first else 544)
     return Header((z, y, x), np.dtype(f"{order}{kind}"), offset, slope, intercept, affine, placed)
 

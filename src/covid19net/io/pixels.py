@@ -14,6 +14,7 @@ import numpy as np
 from covid19net.errors import InputError
 from covid19net.io.encapsulated import UNDEFINED, codestream_size, encoded_frame
 from covid19net.io.header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Slice, Stored, inflated
+from covid19net.io.identity import safe_uid
 
 AIR = -1024  # HU; the lowest value a scan keeps: scanners write -2000 or -3024 outside the field of view
 MOST_HU = 32767
@@ -120,10 +121,6 @@ def stored_pixels(plane: Slice) -> np.ndarray:
     return _significant(pixels, stored)
 
 
-def _safe_uid(text: str) -> str:
-    return text if len(text) <= 64 and set(text) <= set("0123456789.") else "(not a UID)"
-
-
 def _significant(pixels: np.ndarray, stored: Stored) -> np.ndarray:
     """Keep the bits that belong to the image: overlays may sit above them, and sign bits need spreading."""
     width = stored.allocated
@@ -178,7 +175,7 @@ def _decoded(plane: Slice) -> np.ndarray:
     name, stored = plane.source.name, plane.stored
     decode = _decoder(stored)
     if decode is None:
-        raise InputError(f"{name}: transfer syntax {_safe_uid(stored.syntax)} is not supported")
+        raise InputError(f"{name}: transfer syntax {safe_uid(stored.syntax)} is not supported")
     frame = encoded_frame(plane)
     if stored.syntax != RLE:
         _check_codestream(frame, plane)

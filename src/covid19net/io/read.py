@@ -113,7 +113,7 @@ def _read_beside(source: Source, path: Path, options: Options) -> Scan:
     uid = series_beside(source)
     if options.series is None and uid:
         options = replace(options, series=uid)
-    contents = survey(Found([each for each in find_files(path.parent).sources if "/" not in each.name]))
+    contents = survey(find_files(path.parent, deep=False))
     if uid:
         beside = [s for s in contents.slices if s.tag("SeriesInstanceUID") == options.series]
         contents = Contents(beside, 0, [])

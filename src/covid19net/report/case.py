@@ -7,14 +7,14 @@ import shutil
 import tempfile
 from typing import Any
 
-from covid19net.errors import InputError, ResourceError
 from covid19net.io import write_volume
+from covid19net.io.files import write_fault
 from covid19net.pipeline import CaseResult
 from covid19net.report.montage import INTENDED_USE, montage
 
 SCHEMA = "covid19net-result/1.0"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "result.json")
-DISK_FULL = 28  # errno ENOSPC
+UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to the head)"
 
 
 def case_record(result: CaseResult) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def case_record(result: CaseResult) -> dict[str, Any]:
     volume = result.scan.volume
     right, left = result.lung_millilitres
     clinical = result.clinical
+    labels = "1 right lung, 2 left lung" if result.sides_known else "1 lung; sides are not known"
     return {
         "schema": SCHEMA,
         "intended_use": INTENDED_USE,
@@ -32,8 +33,8 @@ def case_record(result: CaseResult) -> dict[str, Any]:
         "decision": {"call": result.decision.call, "threshold": result.decision.threshold},
         "findings": [{"code": f.code, "message": f.message} for f in result.findings],
         "lung_millilitres": {
-            "right": round(right, 1),
-            "left": round(left, 1),
+            "right": round(right, 1) if result.sides_known else None,
+            "left": round(left, 1) if result.sides_known else None,
             "both": round(right + left, 1),
         },
         "features": [float(f"{value:.7g}") for value in result.features.tolist()],
@@ -45,8 +46,8 @@ def case_record(result: CaseResult) -> dict[str, Any]:
             "lung_box_voxels_zyx": {"start": list(result.box.start), "stop": list(result.box.stop)},
         },
         "files": {
-            "lungs.nii.gz": "1 right lung, 2 left lung, on the grid of the CT",
-            "heatmap.nii.gz": "Grad-CAM, percent of this scan's own largest value, on the grid of the CT",
+            "lungs.nii.gz": f"{labels}, {UPRIGHT}",
+            "heatmap.nii.gz": f"Grad-CAM, percent of this scan's own largest value, {UPRIGHT}",
             "montage.png": "slices with lung outline beside the heat map, patient's right on the left",
         },
         "clinical": {"age": clinical.age, "sex": clinical.sex, "comorbidity": clinical.comorbidity},
@@ -73,7 +74,7 @@ def write_case(result: CaseResult, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
+        raise write_fault(folder, error) from error
     try:
         with ThreadPoolExecutor() as pool:  # compression and drawing leave the interpreter's lock
             jobs = [
@@ -85,10 +86,10 @@ def write_case(result: CaseResult, folder: Path) -> None:
                 job.result()
         text = json.dumps(case_record(result), indent=2, allow_nan=False)
         (scratch / "result.json").write_text(text + "\n")
+        (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
         for name in FILES:
             (scratch / name).replace(folder / name)
     except OSError as error:
-        kind = ResourceError if error.errno == DISK_FULL else InputError
-        raise kind(f"{folder}: the result could not be written: {error.strerror}") from error
+        raise write_fault(folder, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -33,7 +33,6 @@ BANNERS = {  # findings no reader may miss
     "coverage",
     "missing-slices",
     "orientation-unknown",
-    "out-of-distribution",
     "weights-demonstration",
 }
 INTENDED_USE = "Research software, not a medical device. Not for diagnosis or treatment."
@@ -41,11 +40,12 @@ INTENDED_USE = "Research software, not a medical device. Not for diagnosis or tr
 
 @dataclass(frozen=True)
 class Panel:
-    """Size of a panel in pixels and the part of the CT it shows."""
+    """Size of a panel in pixels, the part of the CT it shows, and what its left and right are marked with."""
 
     box: Box
     width: int
     height: int
+    sides: tuple[str, str]
 
 
 def warm_colours(share: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def _panel_of(result: CaseResult) -> Panel:
         stop[axis] = min(shape[axis], stop[axis] + extra)
     box = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
     height = round(PANEL_WIDTH * box.shape[1] * spacing[1] / (box.shape[2] * spacing[2]))
-    return Panel(box, PANEL_WIDTH, height)
+    return Panel(box, PANEL_WIDTH, height, ("R", "L") if result.sides_known else ("?", "?"))
 
 
 def _resized(plane: np.ndarray, panel: Panel, *, smooth: bool) -> np.ndarray:
@@ -125,7 +125,7 @@ def _panels(result: CaseResult, z: int, panel: Panel) -> tuple["Image.Image", "I
 def _mark(draw: "ImageDraw.ImageDraw", at: tuple[int, int], panel: Panel, caption: str) -> None:
     """Side markers and caption of the panel at a place."""
     x, y = at
-    for side, left in (("R", x), ("L", x + panel.width - 24)):
+    for side, left in zip(panel.sides, (x, x + panel.width - 24), strict=True):
         draw.rectangle((left, y, left + 24, y + 26), PAPER)
         draw.text((left + 12, y + 13), side, INK, _font(18), anchor="mm")
     if caption:  # on a strip of its own: tissue is nearly white in the lung window
@@ -149,7 +149,8 @@ def _wrapped(text: str, width: int, size: int) -> list[str]:
 def _header(result: CaseResult, width: int) -> list[tuple[str, int, tuple[int, int, int], bool]]:
     """Lines above the slices: text, size, colour, whether on a banner."""
     decision = result.decision
-    right, left = result.lung_millilitres
+    right, left = (ml / 1000 for ml in result.lung_millilitres)
+    sides = f"right {right:.2f} l, left {left:.2f} l" if result.sides_known else f"{right + left:.2f} l"
     lines = [
         (f"COVID-19 probability {result.probability:.2f}", 30, INK, False),
         (
@@ -158,7 +159,7 @@ def _header(result: CaseResult, width: int) -> list[tuple[str, int, tuple[int, i
             INK,
             False,
         ),
-        (f"Lung volume: right {right / 1000:.2f} l, left {left / 1000:.2f} l", 17, INK, False),
+        (f"Lung volume: {sides}", 17, INK, False),
     ]
     for finding in sorted(result.findings, key=_importance):
         shown = finding.code in BANNERS

@@ -59,7 +59,7 @@ def install_wang2020(
     if not accept_unlicensed:
         raise InputError(
             f"{published.name}: {published.origin} states no licence, so nobody but its "
-            "authors may allow you to use these weights; say explicitly that you accept this to install them"
+            "authors may allow you to use these weights; accept that with --accept-unlicensed to install them"
         )
     base_url = base_url or published.base_url
     if not base_url.startswith(("https://", "http://")):  # urlopen would also read file://

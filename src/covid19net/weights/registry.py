@@ -201,9 +201,12 @@ def check_bundled() -> None:
 
 
 def _installed(home: Path | None) -> dict[str, Path]:
-    if home is None or not home.is_dir():
-        return {}
-    return {p.name: p for p in sorted(home.iterdir()) if p.is_dir() and _NAME.fullmatch(p.name)}
+    try:
+        if home is None or not home.is_dir():
+            return {}
+        return {p.name: p for p in sorted(home.iterdir()) if p.is_dir() and _NAME.fullmatch(p.name)}
+    except OSError as error:
+        raise WeightsError(f"{home}: the installed weights cannot be listed: {error.strerror}") from error
 
 
 def _folder_of(name: str | Path, home: Path | None) -> Path:
