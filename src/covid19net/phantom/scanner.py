@@ -32,7 +32,8 @@ class Scanner:
         sharpen: edge enhancement of the kernel, 0 for soft kernels.
         noise: standard deviation in soft tissue, HU.
         grain: size of the noise's grain, mm.
-        padding: HU outside the circular field of view; None where the picture fills the square.
+        padding: HU outside the circular field of view (of width `fov` around `centre`); None where the
+            picture fills the square.
         clutter: table, blankets, leads.
         enhancement: HU that contrast medium adds to arterial and to venous blood.
         top: mm above the top of the lungs where the scan begins.
@@ -62,8 +63,8 @@ class PhantomCase:
     Attributes:
         volume: HU (int16), upright: z to the head, y to the back, x to the patient's left.
         lungs: uint8, 1 right and 2 left lung, on the volume's grid. Lesions, consolidation at the pleura and
-            vessels within the lungs are in;
-            trachea, main bronchi, mediastinum, hilar vessels and effusion are not.
+            vessels within the lungs are in; trachea, main bronchi, mediastinum, hilar vessels, effusion and
+            what lies outside the field of view are not.
         lesions: uint8, 1 ground glass, 2 consolidation, 3 nodule.
         patient: who was scanned.
     """
@@ -170,7 +171,7 @@ def scan_grid(
 
     Args:
         patient: who.
-        scanner: how; slices, matrix and field of view come from the axes instead.
+        scanner: how; slices and matrix come from the axes instead.
         axes: coordinates (z, y, x) in the room, LPS mm, rising and evenly spaced.
         rng: random numbers for the noise alone.
 
@@ -181,11 +182,20 @@ def scan_grid(
     size = tuple(len(a) for a in axes)
     hu, lung, lesion = np.empty(size, np.int16), np.empty(size, np.uint8), np.empty(size, np.uint8)
     table = back_of(patient)
+    unseen = _outside_field(scanner, axes)
     for k, z in enumerate(axes[0]):
         found = _slice(patient, scanner, (axes[2], axes[1]), float(z), table)
         hu[k] = _expose(scanner, found.hu, axes, rng, shoulders=-z < 15)
         lung[k], lesion[k] = found.lungs, found.lesions
+    if scanner.padding is not None:
+        hu[:, unseen], lung[:, unseen], lesion[:, unseen] = scanner.padding, 0, 0
     return PhantomCase(CTVolume(hu, affine), Overlay(lung, affine), Overlay(lesion, affine), patient)
+
+
+def _outside_field(scanner: Scanner, axes: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Pixels (y, x) outside the circle the scanner reconstructs."""
+    x, y = axes[2] - scanner.centre[0], axes[1] - scanner.centre[1]
+    return np.asarray(x[None] ** 2 + y[:, None] ** 2 > (scanner.fov / 2) ** 2)
 
 
 def _affine(axes: tuple[np.ndarray, ...], spacing: float) -> np.ndarray:
@@ -230,7 +240,7 @@ def _expose(
     *,
     shoulders: bool,
 ) -> np.ndarray:
-    """Blur, kernel, noise, padding, rounding."""
+    """Blur, kernel, noise, rounding."""
     pixel = (axes[1][1] - axes[1][0], axes[2][1] - axes[2][0])
     sigma = [scanner.blur / p for p in pixel]
     hu = ndimage.gaussian_filter(hu.astype(np.float32), sigma, truncate=3)
@@ -238,12 +248,7 @@ def _expose(
         hu = hu + scanner.sharpen * (hu - ndimage.gaussian_filter(hu, [1.0 / p for p in pixel], truncate=3))
     if scanner.noise:
         hu = hu + _noise(scanner, hu, pixel, rng, shoulders)
-    hu = np.clip(np.round(hu), LOWEST, HIGHEST)
-    if scanner.padding is not None:
-        x, y = axes[2] - axes[2].mean(), axes[1] - axes[1].mean()
-        outside = x[None] ** 2 + y[:, None] ** 2 > (min(np.ptp(x), np.ptp(y)) / 2) ** 2
-        hu[outside] = scanner.padding
-    return np.asarray(hu.astype(np.int16))
+    return np.asarray(np.clip(np.round(hu), LOWEST, HIGHEST).astype(np.int16))
 
 
 def _noise(

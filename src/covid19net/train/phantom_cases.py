@@ -1,18 +1,19 @@
 """Synthetic patients as training cases: the lung image of each, drawn once and kept on disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from covid19net.phantom import draw_patient, draw_scanner, scan_lungs
-from covid19net.preprocess import SLICE_SIZE, lung_image
+from covid19net.preprocess import AIR, SLICE_SIZE, lung_image
 from covid19net.volume import Overlay
 
 # The other pneumonias of all cohorts of Wang et al. 2020 together (Table 1).
 OTHERS = {"bacterial": 271, "mycoplasma": 31, "viral": 29, "fungal": 11}
 LUNG_HEIGHT = 260.0  # mm; about the height of an adult's lungs, for the number of slices
 CLOSEST = 5.0  # mm; slices closer than this are left out again when the lungs are resized to 48
+WHOLE = (1, 1, 1)  # an image as it is
 IN_PLANE = (168, 250)  # voxels (y, x) of a synthetic scan's lung box, about 1.2 mm wide
 
 
@@ -33,12 +34,16 @@ class Case:
         """1 for COVID-19, 0 for another pneumonia."""
         return float(self.disease == "covid")
 
-    def read(self, *, halved: bool = False) -> np.ndarray:
-        """The image, float32, mean 0 and sd 1; halved it is (24, 120, 180), means of 2 x 2 x 2 voxels."""
+    def read(self, shrink: tuple[int, int, int] = WHOLE) -> np.ndarray:
+        """The image, float32, mean 0 and sd 1.
+
+        Args:
+            shrink: voxels along (z, y, x) whose mean is taken; whole divisors of the image's size.
+        """
         image = np.load(self.path).astype(np.float32)
-        if halved:
-            z, y, x = (n // 2 for n in image.shape)
-            image = image.reshape(z, 2, y, 2, x, 2).mean((1, 3, 5))
+        if shrink != WHOLE:
+            (z, y, x), (dz, dy, dx) = (n // d for n, d in zip(image.shape, shrink, strict=True)), shrink
+            image = image.reshape(z, dz, y, dy, x, dx).mean((1, 3, 5))
             image = (image - image.mean()) / image.std()
         return np.asarray(image)
 
@@ -66,7 +71,8 @@ def phantom_image(seed: int, number: int) -> tuple[str, np.ndarray]:
     mask = (case.lungs.values[:, rows][:, :, columns] > 0).astype(np.uint8)
     mask[[0, -1]] = 0  # the lung network has no answer for the end slices
     affine = case.volume.affine @ np.diag([1, *((n - 1) / (SLICE_SIZE - 1) for n in IN_PLANE), 1])
-    return disease, lung_image(case.volume, Overlay(mask, affine)).values
+    volume = replace(case.volume, hu=np.maximum(case.volume.hu, AIR))  # as reading does
+    return disease, lung_image(volume, Overlay(mask, affine)).values
 
 
 def make_cases(folder: Path, count: int, seed: int) -> list[Case]:
