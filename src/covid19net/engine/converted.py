@@ -21,9 +21,8 @@ import numpy as np
 
 from covid19net.engine.device import TORCH_EXTRA, has_torch, memory_told
 from covid19net.errors import ResourceError, WeightsError
-from covid19net.weights import WeightFile, load_network, load_tensors
+from covid19net.weights import WeightFile, load_network, load_tensors, registry
 from covid19net.weights.files import write_atomically
-from covid19net.weights.registry import BUNDLED_FOLDER, BUNDLED_SHA256
 
 if TYPE_CHECKING:
     from torch import nn
@@ -158,17 +157,27 @@ def _file_names(index: Path, part: str) -> tuple[str, str]:
 
 
 def _read(weights: WeightFile, folder: Path) -> Converted | None:
-    """The converted form in a folder; None when it is absent, incomplete or damaged."""
+    """The converted form in a folder; None when it is absent, incomplete or damaged.
+
+    Raises:
+        WeightsError: that of the package itself is.
+    """
     index = _index_path(weights, folder)
+    shipped = folder == registry.BUNDLED_FOLDER
     try:
-        expected = BUNDLED_SHA256 if folder == BUNDLED_FOLDER else json.loads(index.read_bytes())
+        expected = registry.BUNDLED_SHA256 if shipped else json.loads(index.read_bytes())
         parts = {}
         for part in _example_shapes(weights):
             files = {name: (folder / name).read_bytes() for name in _file_names(index, part)}
             if any(hashlib.sha256(data).hexdigest() != expected.get(name) for name, data in files.items()):
-                return None
+                raise ValueError(f"{part} has other bytes")
             parts[part] = Part(*files.values())
-    except (OSError, ValueError, AttributeError):  # absent, no JSON, or JSON that is no object
+    except (OSError, ValueError, AttributeError) as error:  # absent, no JSON, or JSON that is no object
+        if shipped:
+            raise WeightsError(
+                f"{index}: the converted form that ships with this version of covid19net is missing or "
+                "damaged. Install the package again."
+            ) from error
         return None
     return Converted(parts, index)
 
