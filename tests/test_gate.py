@@ -67,6 +67,21 @@ def test_constant_images(value):
         check_hounsfield(volume(np.full(HU.shape, value, np.int16)))
 
 
+def test_a_chest_as_narrow_as_centimetres_in_a_header_make_it():
+    """Row 46: 64 voxels of 0.5 mm."""
+    with pytest.raises(InputError, match="32 x 32 mm wide"):
+        check_hounsfield(volume(HU, make.affine((15.0, 0.5, 0.5))))
+
+
+def test_saturated_metal_is_doubted():
+    """Row 39."""
+    hu = HU.copy()
+    hu[10, 30:36, 30:36] = 3071
+    assert [f.code for f in check_hounsfield(volume(hu))] == ["metal"]
+    hu[10, 31:36, 30:36] = 2000  # six voxels are left: noise in dense bone
+    assert check_hounsfield(volume(hu)) == ()
+
+
 def test_air():
     """Row 45: scanner air with noise."""
     rng = np.random.default_rng(0)

@@ -32,7 +32,7 @@ def test_a_refusal_is_told_not_raised(tmp_path):
     found = examine(tmp_path)
     assert found.scan is None
     assert found.fault.exit_code == 2
-    assert str(found.fault).startswith("0003")
+    assert f"{tmp_path.name}: 0003: " in str(found.fault)
     assert "CT series" in found.lines()[-1]
 
 

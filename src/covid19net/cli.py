@@ -226,6 +226,7 @@ def convert(
     allow_irregular: IrregularOption = False,
 ) -> None:
     """Write the volume exactly as read: HU, upright, with its geometry."""
+    from covid19net.gate import check_hounsfield
     from covid19net.io import read_ct, write_volume
 
     if not out.name.endswith((".nii", ".nii.gz")):
@@ -235,6 +236,10 @@ def convert(
     spacing = " x ".join(f"{s:.3f}" for s in read.volume.spacing)
     say(f"{out}: {' x '.join(map(str, read.volume.shape))} voxels of {spacing} mm (z, y, x)")
     show_findings(read.findings)
+    try:
+        show_findings(check_hounsfield(read.volume))
+    except Covid19netError as doubt:  # written as read all the same
+        say(f"doubt: analyze would refuse this: {doubt}")
 
 
 @app.command()
@@ -248,7 +253,7 @@ def doctor(scan: Annotated[Path, typer.Argument(help="Any scan that analyze read
         say(line)
     if examination.scan is None:
         raise examination.fault or InputError(f"{scan.name}: cannot be read")
-    check_hounsfield(examination.scan.volume)
+    show_findings(check_hounsfield(examination.scan.volume))
 
 
 @app.command()

@@ -7,6 +7,7 @@ Findings (code: meaning):
 | `lung-volume` | lungs smaller or larger than adults have |
 | `one-lung` | one side holds nearly no lung |
 | `coverage` | the scan ends inside the lungs |
+| `metal` | voxels at the end of the scanner's range |
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from covid19net.volume import CTVolume, Finding, Overlay
 
 FEWEST_SLICES = 3
 FEWEST_PIXELS = 32  # along y and x; a 512 matrix shrunk 16 times shows no lung any more
+NARROWEST = 100.0  # mm in plane; no chest is narrower, centimetres in a header are
+SATURATED = 3071  # HU; the largest value of 12 bits with an intercept of -1024
+LEAST_METAL = 20  # voxels of it; single ones are noise in dense bone
 LUNG_AND_AIR = -500  # HU; aerated lung lies below it (Gattinoni et al., AJRCCM 2001;164:1701)
 SOFT_TISSUE = (-200, 200)  # HU; fat -100, muscle and blood 30 to 70, with noise
 SHIFTED_TISSUE = (824, 1224)  # where soft tissue lies when 1024 was added
@@ -39,11 +43,14 @@ RIGHT, LEFT = 1, 2
 LITRE = 1e6  # mm3
 
 
-def check_hounsfield(volume: CTVolume) -> None:
+def check_hounsfield(volume: CTVolume) -> tuple[Finding, ...]:
     """Refuse what cannot be a CT volume of the body in Hounsfield units.
 
     Args:
         volume: HU, axes (z, y, x).
+
+    Returns:
+        Finding `metal`, or nothing.
 
     Raises:
         NotChestCTError: too few slices; constant, all air, or noise; a mask.
@@ -53,10 +60,22 @@ def check_hounsfield(volume: CTVolume) -> None:
         raise NotChestCTError(
             f"{' x '.join(map(str, volume.shape))} voxels (z, y, x) are too few for a chest CT"
         )
+    sides = [n * s for n, s in zip(volume.shape[1:], volume.spacing[1:], strict=True)]
+    if min(sides) < NARROWEST:
+        raise InputError(
+            f"the scan would be {sides[0]:.4g} x {sides[1]:.4g} mm wide: its voxel size is wrong"
+        )
     values = _Values.of(volume.hu)
     _refuse_empty(values)
     _refuse_noise(volume.hu)
     _refuse_other_units(values)
+    saturated = int(np.count_nonzero(volume.hu >= SATURATED)) if values.high >= SATURATED else 0
+    if saturated < LEAST_METAL:
+        return ()
+    text = (
+        f"{saturated} voxels reach the end of the scanner's range, {SATURATED} HU: streaks of metal may show"
+    )
+    return (Finding("metal", text),)
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def analyze(
     volume, findings, seconds = scan.volume, scan.findings, dict[str, float]()
     sides_known = all(finding.code != "orientation-unknown" for finding in findings)
     with _timed(seconds, "check", progress):
-        check_hounsfield(volume)
+        findings += check_hounsfield(volume)
     with _timed(seconds, "lungs", progress):
         lungs, chance = segment(volume, models, every_slice=every_slice, progress=progress)
         findings += check_lungs(lungs.mask, volume, sides_known=sides_known)

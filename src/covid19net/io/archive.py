@@ -11,7 +11,7 @@ import zipfile
 import zlib
 
 from covid19net.errors import InputError, ResourceError
-from covid19net.io.files import MOST_FILES, Found, Source
+from covid19net.io.files import MOST_FILES, Found, Source, printable
 
 LARGEST_DIRECTORY = (
     8 << 20
@@ -24,6 +24,8 @@ OTHER_ARCHIVES = {
     b"7z\xbc\xaf": "7-Zip",
     b"\xfd7zXZ": "xz",
     b"BZh": "bzip2",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
 }
 ENCRYPTED = 0x1  # general purpose flag, bit 0 (APPNOTE 4.4.4)
 
@@ -110,7 +112,7 @@ def _entry_source(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Source:
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise OSError(0, "damaged entry of the archive") from error
 
-    return Source(entry.filename, entry.file_size, stream)
+    return Source(printable(entry.filename), entry.file_size, stream)
 
 
 class _Guarded:

@@ -10,10 +10,17 @@ import numpy as np
 
 from covid19net.errors import InputError, NotChestCTError, ResourceError, VolumeError
 from covid19net.io import geometry
-from covid19net.io.choose import FEWEST_SLICES, Series, choose_series, ct_slices, split_reconstructions
+from covid19net.io.choose import (
+    FEWEST_SLICES,
+    Series,
+    choose_series,
+    ct_slices,
+    planes_of,
+    split_reconstructions,
+)
 from covid19net.io.damage import odd_slices
 from covid19net.io.encapsulated import split_frames
-from covid19net.io.files import LARGEST_VOLUME, Found, Source
+from covid19net.io.files import DICOM_SUFFIXES, LARGEST_VOLUME, Found, Source, is_shadow
 from covid19net.io.header import FIRST_READ, Slice, looks_like_dicom, read_slices
 from covid19net.io.identity import headers_of
 from covid19net.io.pixels import AIR, LOSSY, NATIVE, is_whole, read_hu, stored_pixels
@@ -61,6 +68,8 @@ def survey(found: Found) -> Contents:
         head = source.read(0, FIRST_READ)
         if not looks_like_dicom(head):
             skipped += 1
+            if source.name.lower().endswith(DICOM_SUFFIXES) and not is_shadow(source.name):
+                damaged.append(f"{source.name}: named like a DICOM file, but damaged or none")
             continue
         try:
             planes = read_slices(source, head)
@@ -114,31 +123,31 @@ def _one_per_position(series: Series) -> tuple[list[Slice], geometry.Planes, lis
     slices = series.slices
     if len(slices) > MOST_SLICES:
         raise ResourceError(f"the series has {len(slices)} slices, more than {MOST_SLICES}")
-    findings = []
-    planes = _planes(slices)
+    _check_geometry(slices)
+    slices, split = split_reconstructions(slices)
+    findings = [split] if split else []
+    planes = planes_of(slices)
     if geometry.doubled(planes):
-        slices, split = split_reconstructions(slices)
-        if split:
-            findings.append(split)
-        slices, dropped = _drop_copies(slices, geometry.doubled(_planes(slices)))
+        slices, dropped = _drop_copies(slices, geometry.doubled(planes_of(slices)))
         if dropped:
             findings.append(Finding("duplicates-dropped", f"{dropped} repeated slices were dropped"))
-        planes = _planes(slices)
+        planes = planes_of(slices)
     if len(slices) < FEWEST_SLICES:
         raise NotChestCTError(f"a CT volume needs {FEWEST_SLICES} slices or more, found {len(slices)}")
     return slices, planes, findings
 
 
-def _planes(slices: Sequence[Slice]) -> geometry.Planes:
+def _check_geometry(slices: Sequence[Slice]) -> None:
+    """Raise, naming file and element, when a slice lacks its place or size."""
+    bad = next((s for s in slices if s.unreadable), None)
+    if bad:
+        raise InputError(f"{bad.source.name}: {bad.unreadable} does not hold the numbers it should")
     for what in ("position", "orientation", "spacing"):
         lacking = next((s for s in slices if getattr(s, what) is None), None)
         if lacking:
             raise InputError(
                 f"{lacking.source.name}: {TAG_OF[what]} is absent; the size of the scan is unknown"
             )
-    first = slices[0]
-    positions = np.array([s.position for s in slices], float)
-    return geometry.make_planes(positions, np.array(first.orientation), first.spacing or ())
 
 
 TAG_OF = {
@@ -159,7 +168,8 @@ def _drop_copies(slices: list[Slice], groups: list[np.ndarray]) -> tuple[list[Sl
     if conflicts:
         most = max(len(group) for group in groups)
         raise VolumeError(
-            f"{conflicts} positions have 2 {'or more ' if most > 2 else ''}different images: two "
+            f"{conflicts} {'positions have' if conflicts > 1 else 'position has'} 2 "
+            f"{'or more ' if most > 2 else ''}different images: two "
             "reconstructions or phases share one series; export one of them"
         )
     return [s for i, s in enumerate(slices) if i not in drop], len(drop)
@@ -173,7 +183,12 @@ def _fingerprint(plane: Slice) -> str:
 
 def _slope_findings(slices: list[Slice]) -> list[Finding]:
     findings = []
-    if any(s.slope is None or s.intercept is None for s in slices):
+    lacking = [s for s in slices if s.slope is None or s.intercept is None]
+    if 0 < len(lacking) < len(slices):
+        raise InputError(
+            f"{lacking[0].source.name}: RescaleSlope or RescaleIntercept is absent; other slices have it"
+        )
+    if lacking:
         findings.append(
             Finding(
                 "rescale-absent",

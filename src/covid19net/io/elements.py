@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-# Keyword -> element (DICOM PS3.6). Nothing that names a person is read, but for the patient id, which is only
-# compared between files.
+# Keyword -> element (DICOM PS3.6). Nothing that names a person is read, but for name and id of the patient,
+# which are only compared between files.
 TAGS = {
     "ImageType": 0x00080008,
     "SOPClassUID": 0x00080016,
@@ -19,6 +19,7 @@ TAGS = {
     "Modality": 0x00080060,
     "Manufacturer": 0x00080070,
     "ManufacturerModelName": 0x00081090,
+    "PatientName": 0x00100010,
     "PatientID": 0x00100020,
     "PatientSex": 0x00100040,
     "PatientAge": 0x00101010,
@@ -42,8 +43,10 @@ TAGS = {
     "HighBit": 0x00280102,
     "PixelRepresentation": 0x00280103,
     "PixelPaddingValue": 0x00280120,
+    "PixelPaddingRangeLimit": 0x00280121,
     "RescaleIntercept": 0x00281052,
     "RescaleSlope": 0x00281053,
+    "RescaleType": 0x00281054,
     "LossyImageCompression": 0x00282110,
     "PlanePositionSequence": 0x00209113,
     "PlaneOrientationSequence": 0x00209116,
@@ -54,9 +57,10 @@ TAGS = {
 }
 TEXT_TAGS = (
     "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer", "ManufacturerModelName",
-    "PatientID", "PatientSex", "PatientAge", "BodyPartExamined", "SliceThickness", "KVP",
+    "PatientName", "PatientID", "PatientSex", "PatientAge", "BodyPartExamined", "SliceThickness", "KVP",
     "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID", "AcquisitionNumber", "FrameOfReferenceUID",
     "PhotometricInterpretation", "LossyImageCompression",
+    "RescaleType",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import errno
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 import secrets
 import stat
 from typing import BinaryIO
@@ -14,6 +14,7 @@ from covid19net.errors import InputError, ResourceError
 MOST_FILES = 20_000  # in one folder or archive; a CD with ten thin-slice series holds about 10,000
 DEEPEST_FOLDER = 64
 LARGEST_VOLUME = 2 << 30  # bytes of voxels as stored; 512 x 512 x 4096 of 16 bits
+DICOM_SUFFIXES = (".dcm", ".dicom")
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -65,6 +66,16 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
+def is_shadow(name: str) -> bool:
+    """Whether a file is one of those macOS puts beside each file on foreign disks and in archives."""
+    return PurePosixPath(name).name.startswith("._")
+
+
+def printable(name: str) -> str:
+    """A file name fit for a message of one line: control characters and broken encodings shown as "?"."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
 def source_of(path: Path, name: str) -> Source:
     """A regular file as a source.
 
@@ -76,7 +87,7 @@ def source_of(path: Path, name: str) -> Source:
         raise InputError(f"{name}: not a regular file")
     if status.st_size == 0:
         raise InputError(f"{name}: the file is empty (0 bytes)")
-    return Source(name, status.st_size, lambda: path.open("rb"), path)
+    return Source(printable(name), status.st_size, lambda: path.open("rb"), path)
 
 
 def find_files(folder: Path, *, deep: bool = True) -> Found:
@@ -119,7 +130,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _entry_source(entry: os.DirEntry[str], folder: Path) -> Source:
     path = Path(entry.path)
     size = entry.stat(follow_symlinks=False).st_size
-    return Source(path.relative_to(folder).as_posix(), size, lambda: path.open("rb"), path)
+    name = printable(path.relative_to(folder).as_posix())
+    return Source(name, size, lambda: path.open("rb"), path)
 
 
 def write_whole(path: Path, write: Callable[[Path], None], suffix: str = "") -> None:

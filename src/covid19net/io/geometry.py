@@ -13,6 +13,8 @@ SAME_POSITION = (
 JITTER = (
     0.1  # of the slice distance: how far a slice may lie off a regular grid (rounded positions reach 0.08)
 )
+ROUNDING = 0.1  # mm: as far as positions rounded to 0.1 mm lie off, both ends of the grid being rounded too
+LARGEST_JITTER = 0.25  # of the slice distance, whatever the rounding
 WHOLE_GAP = (
     0.15  # of the slice distance: how close a gap is to a whole number of them, to say "slices missing"
 )
@@ -118,7 +120,8 @@ def stack(planes: Planes) -> Stack:
     # The median distance is upset by rounded positions; the whole extent is not, unless slices are missing.
     spacing = (heights[-1] - heights[0]) / (len(heights) - 1)
     index = np.arange(len(heights))
-    regular = bool((np.abs(heights - heights[0] - spacing * index) <= JITTER * spacing).all())
+    tolerance = max(JITTER * spacing, min(ROUNDING, LARGEST_JITTER * spacing))
+    regular = bool((np.abs(heights - heights[0] - spacing * index) <= tolerance).all())
     if not regular:
         spacing = float(np.median(distances))
     gaps = () if regular else _gaps(distances, spacing)
@@ -146,7 +149,8 @@ def describe_gaps(planes: Planes, found: Stack) -> str:
         missing = sum(n for _, n in whole)
         places = ", ".join(f"{heights[at]:.1f} to {heights[at + 1]:.1f} mm" for at, _ in whole[:5])
         more = f" and {len(whole) - 5} more" if len(whole) > 5 else ""
-        return f"{missing} slices are missing at z {places}{more} (slices are {spacing:.2f} mm apart)"
+        slices = "1 slice is" if missing == 1 else f"{missing} slices are"
+        return f"{slices} missing at z {places}{more} (slices are {spacing:.2f} mm apart)"
     distances = np.diff(heights)
     return f"slices are not equally spaced ({distances.min():.2f} to {distances.max():.2f} mm apart)"
 

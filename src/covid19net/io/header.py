@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 FIRST_READ = 1 << 16  # bytes; holds the whole header of all but a few files
-LARGEST_HEADER = 64 << 20  # bytes
+LARGEST_HEADER = 16 << 20  # bytes
+MOST_FRAMES = 5000  # of one object; a CT scan has a few hundred
+LONGEST_FIRST = 1024  # bytes of the first element of a file without preamble
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT = "1.2.840.10008.1.2"
@@ -24,6 +26,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 CONVERTED_CT = "1.2.840.10008.5.1.4.1.1.2.2"  # legacy converted enhanced CT
+CT_CLASSES = {CT_IMAGE, ENHANCED_CT, CONVERTED_CT, ""}  # "": left out by an anonymiser
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class Slice:
         spacing: mm between rows, then between columns.
         slope, intercept: HU = slope * stored value + intercept.
         padding: stored value that marks pixels outside the field of view.
+        padding_limit: other end of a range of such values.
         tags: other elements, by keyword, as text.
+        unreadable: an element of place or scale that is there but holds no usable numbers; else empty.
     """
 
     source: Source
@@ -74,7 +79,9 @@ class Slice:
     slope: float | None = None
     intercept: float | None = None
     padding: int | None = None
+    padding_limit: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    unreadable: str = ""
 
     def tag(self, keyword: str) -> str:
         """An element's text, empty when absent."""
@@ -83,7 +90,28 @@ class Slice:
 
 def looks_like_dicom(head: bytes) -> bool:
     """Whether bytes begin a DICOM file, or a data set of group 2 or 8 without the preamble."""
-    return head[128:132] == b"DICM" or head[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08")
+    return head[128:132] == b"DICM" or any(_begins_data_set(head, order) for order in "<>")
+
+
+def _begins_data_set(head: bytes, order: str) -> bool:
+    """Whether two elements with rising tags of plausible length stand at the start."""
+    if len(head) < 16 or struct.unpack_from(f"{order}H", head)[0] not in (2, 8):
+        return False
+    start = 8
+    if head[4:6].isalpha() and head[4:6].isupper():  # a value representation: explicit
+        start, at, kind = (
+            (12, 8, "L") if head[6:8] == b"\0\0" and head[4:6] in (b"OB", b"OW", b"UN") else (8, 6, "H")
+        )
+        (length,) = struct.unpack_from(f"{order}{kind}", head, at)
+    elif order == "<":
+        (length,) = struct.unpack_from("<L", head, 4)
+    else:
+        return False
+    if length % 2 or length > LONGEST_FIRST or len(head) < start + length + 4:
+        return False
+    return bool(
+        struct.unpack_from(f"{order}HH", head) < struct.unpack_from(f"{order}HH", head, start + length)
+    )
 
 
 def read_slices(source: Source, head: bytes) -> list[Slice]:
@@ -106,20 +134,19 @@ def read_slices(source: Source, head: bytes) -> list[Slice]:
 
 
 def _slices(source: Source, head: bytes) -> list[Slice]:
-    dataset, syntax, offset = _dataset(source, head)
+    dataset, syntax, offset, complete = _dataset(source, head)
     rows, columns = number_of(dataset, "Rows"), number_of(dataset, "Columns")
+    kind = text_of(dataset, "SOPClassUID") or _meta_class(dataset)
+    if not complete and kind in CT_CLASSES:
+        raise InputError(f"{source.name}: the DICOM file ends before its pixels, or has none; copy it again")
     if rows is None or columns is None:
-        if (text_of(dataset, "SOPClassUID") or _meta_class(dataset)) in (
-            CT_IMAGE,
-            ENHANCED_CT,
-            CONVERTED_CT,
-            "",
-        ):
-            raise InputError(f"{source.name}: the DICOM header is cut short")
+        if kind in CT_CLASSES:
+            raise InputError(f"{source.name}: the DICOM header has no Rows or Columns")
         return []
     stored = _stored(dataset, syntax, offset, source)
     tags = {key: text for key in TEXT_TAGS if (text := text_of(dataset, key))}
-    first = Slice(source, stored, tags=tags, padding=_padding(dataset, stored))
+    padding, limit = (_padding(dataset, stored, f"PixelPadding{end}") for end in ("Value", "RangeLimit"))
+    first = Slice(source, stored, tags=tags, padding=padding, padding_limit=limit)
     first = _placed(first, dataset)
     if sequence_of(dataset, "PerFrameFunctionalGroupsSequence"):
         return list(_frames(first, dataset))
@@ -154,8 +181,8 @@ def _after_meta(packed: bytes, name: str) -> int:
     return int(144 + struct.unpack_from("<L", packed, 140)[0])
 
 
-def _dataset(source: Source, head: bytes) -> tuple["Dataset", str, int | None]:
-    """Header, transfer syntax, and the byte at which the pixel data element begins."""
+def _dataset(source: Source, head: bytes) -> tuple["Dataset", str, int | None, bool]:
+    """Header, transfer syntax, byte at which the pixel data element begins, and whether there are pixels."""
     if not looks_like_dicom(head):
         raise InputError(f"{source.name}: not a DICOM file")
     if b"1.2.840.10008.1.2.1.99" in head[:1024]:
@@ -168,7 +195,7 @@ def _dataset(source: Source, head: bytes) -> tuple["Dataset", str, int | None]:
                 raise InputError(f"{source.name}: the DICOM header is damaged") from None
             complete = False
         if complete or len(head) >= min(source.size, LARGEST_HEADER):
-            return dataset, syntax, offset
+            return dataset, syntax, offset, complete
         head = source.read(0, min(len(head) * 16, LARGEST_HEADER))
 
 
@@ -209,8 +236,8 @@ def _with_plain_syntax(head: bytes) -> bytes:
     return head[:at] + EXPLICIT.encode().ljust(len(DEFLATED), b"\0") + head[at + len(DEFLATED) :]
 
 
-def _padding(dataset: "Dataset", stored: Stored) -> int | None:
-    value = number_of(dataset, "PixelPaddingValue")
+def _padding(dataset: "Dataset", stored: Stored, keyword: str) -> int | None:
+    value = number_of(dataset, keyword)
     if value is not None and stored.signed and value >= 1 << 15:
         return value - (1 << 16)
     return value
@@ -234,7 +261,10 @@ def _stored(dataset: "Dataset", syntax: str, offset: int | None, source: Source)
         high_bit=number("HighBit", bits - 1),
         signed=number("PixelRepresentation", 0) == 1,
     )
-    if found.rows * found.columns * found.frames * max(allocated, 8) // 8 > LARGEST_VOLUME:
+    if not found.rows or not found.columns or not found.frames:
+        raise InputError(f"{source.name}: Rows, Columns or NumberOfFrames is 0")
+    pixels = found.rows * found.columns * found.frames
+    if pixels * max(allocated, 8) // 8 > LARGEST_VOLUME or found.frames > MOST_FRAMES:
         size = f"{found.frames} x {found.rows} x {found.columns}"
         raise ResourceError(f"{source.name}: the header asks for {size} pixels; refused")
     return found
@@ -242,17 +272,27 @@ def _stored(dataset: "Dataset", syntax: str, offset: int | None, source: Source)
 
 def _placed(plane: Slice, group: "Dataset") -> Slice:
     """The plane with what a data set or functional group adds about place and scale."""
-    slope, intercept = decimals_of(group, "RescaleSlope", 1), decimals_of(group, "RescaleIntercept", 1)
+    found = {keyword: decimals_of(group, keyword, count) for keyword, count in DECIMALS.items()}
+    unreadable = next((k for k, values in found.items() if values is None and text_of(group, k)), "")
+    slope, intercept = found["RescaleSlope"], found["RescaleIntercept"]
     return replace(
         plane,
-        position=decimals_of(group, "ImagePositionPatient", 3) or plane.position,
-        orientation=decimals_of(group, "ImageOrientationPatient", 6) or plane.orientation,
-        spacing=decimals_of(group, "PixelSpacing", 2) or plane.spacing,
+        position=found["ImagePositionPatient"] or plane.position,
+        orientation=found["ImageOrientationPatient"] or plane.orientation,
+        spacing=found["PixelSpacing"] or plane.spacing,
         slope=slope[0] if slope else plane.slope,
         intercept=intercept[0] if intercept else plane.intercept,
+        unreadable=plane.unreadable or unreadable,
     )
 
 
+DECIMALS = {
+    "ImagePositionPatient": 3,
+    "ImageOrientationPatient": 6,
+    "PixelSpacing": 2,
+    "RescaleSlope": 1,
+    "RescaleIntercept": 1,
+}
 GROUPS = (
     "PixelMeasuresSequence",
     "PlaneOrientationSequence",
@@ -278,7 +318,7 @@ def _grouped(plane: Slice, group: "Dataset") -> Slice:
     for keyword in GROUPS:
         for item in sequence_of(group, keyword)[:1]:
             plane = _placed(plane, item)
-            thickness = text_of(item, "SliceThickness")
-            if thickness:
-                plane = replace(plane, tags={**plane.tags, "SliceThickness": thickness})
+            told = {key: text for key in ("SliceThickness", "RescaleType") if (text := text_of(item, key))}
+            if told:
+                plane = replace(plane, tags={**plane.tags, **told})
     return plane

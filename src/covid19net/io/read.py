@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from covid19net.errors import InputError, ResourceError
+from covid19net.errors import Covid19netError, InputError, ResourceError
 from covid19net.io.archive import open_zip, refuse_other_archives
 from covid19net.io.dicom import Contents, Options, read_dicom, series_beside, survey
-from covid19net.io.files import Found, Source, find_files, is_image_name, source_of
+from covid19net.io.files import Found, Source, find_files, is_image_name, is_shadow, source_of
 from covid19net.io.geometry import check_field_of_view
 from covid19net.io.header import looks_like_dicom
 from covid19net.io.itk import read_image
 from covid19net.volume import Finding, Scan, upright
 
+MOST_LOOKED_AT = 100  # files asked whether they are archives, to word a refusal
 ZIP_MAGIC = b"PK"  # also of an empty archive and of one cut at its start
 
 
@@ -42,10 +43,14 @@ def read_ct(path: str | Path, *, series: str | None = None, allow_irregular: boo
     options = Options(series, allow_irregular)
     try:
         scan = _read(path, options)
+        volume = upright(scan.volume)
+        check_field_of_view(volume.shape, volume.spacing)
     except MemoryError as error:
         raise ResourceError(f"{path.name}: not enough memory to read the scan") from error
-    volume = upright(scan.volume)
-    check_field_of_view(volume.shape, volume.spacing)
+    except Covid19netError as error:
+        if path.name in str(error):
+            raise
+        raise type(error)(f"{path.name}: {error}") from error
     digest = hashlib.sha256(repr((volume.shape, str(volume.hu.dtype))).encode())
     digest.update(np.ascontiguousarray(np.round(volume.affine, 2) + 0.0).tobytes())
     digest.update(volume.hu.data)
@@ -98,13 +103,15 @@ def _read_found(name: str, found: Found, options: Options) -> Scan:
     contents = survey(found)
     if contents.slices or contents.damaged:
         return read_dicom(contents, options)
-    images = [source for source in found.sources if is_image_name(source.name)]
+    images = [s for s in found.sources if is_image_name(s.name) and not is_shadow(s.name)]
     if len(images) == 1:
         return read_image(images[0])
     if images:
         raise InputError(f"{name}: holds {len(images)} image files; give one of them")
     if not found.sources:
         raise InputError(f"{name}: holds no files to read")
+    if any(source.read(0, 4) == b"PK\x03\x04" for source in found.sources[:MOST_LOOKED_AT]):
+        raise InputError(f"{name}: holds a zip archive and no DICOM image; unpack it")
     raise InputError(f"{name}: none of its {len(found.sources)} files is a DICOM image")
 
 
@@ -116,7 +123,7 @@ def _read_beside(source: Source, path: Path, options: Options) -> Scan:
     contents = survey(find_files(path.parent, deep=False))
     if uid:
         beside = [s for s in contents.slices if s.tag("SeriesInstanceUID") == options.series]
-        contents = Contents(beside, 0, [])
+        contents = Contents(beside, 0, contents.damaged)
     scan = read_dicom(contents, options)
     count = len(scan.headers.get("sop_instance_uids", [])) or scan.volume.shape[0]
     if count == 1 or len({s.source.name for s in contents.slices}) == 1:
