@@ -73,7 +73,8 @@ def open_path(path: Path) -> Iterator[Found]:
         with open_zip(source) as found:
             yield found
         return
-    refuse_other_archives(source)
+    if not is_image_name(path.name):
+        refuse_other_archives(source)
     yield Found([source])
 
 
