@@ -1,5 +1,6 @@
 """NIfTI, NRRD and MetaImage: written by other libraries, read here; written here, read by others."""
 
+import bz2
 import errno
 import gzip
 from itertools import permutations, product
@@ -7,6 +8,8 @@ import os
 from pathlib import Path
 import stat
 import struct
+import tracemalloc
+import zlib
 
 import nibabel
 import numpy as np
@@ -15,6 +18,7 @@ import SimpleITK
 
 from covid19net.errors import InputError, NotChestCTError, ResourceError, VolumeError
 from covid19net.io import itk, read_ct
+from covid19net.io.files import source_of
 from covid19net.io.itk import write_volume
 from covid19net.volume import CTVolume, Overlay
 from tests import dicom_files as make
@@ -53,6 +57,31 @@ def save_itk(path, hu, place, **kwargs):
     image.SetOrigin(place[:3, 3].tolist())
     image.SetDirection((place[:3, :3] / spacing)[:, ::-1].ravel().tolist())
     SimpleITK.WriteImage(image, str(path), **kwargs)
+    return path
+
+
+META = [
+    "ObjectType = Image",
+    "NDims = 3",
+    "DimSize = 40 48 12",
+    "ElementSpacing = 0.8 0.7 2.5",
+    "TransformMatrix = 1 0 0 0 1 0 0 0 1",
+    "ElementType = MET_SHORT",
+]
+NRRD = ["type: int16", "dimension: 3", "sizes: 40 48 12", "endian: little"]
+PLACE = ["space: LPS", "space directions: (0.8,0,0) (0,0.7,0) (0,0,2.5)", "space origin: (1,2,3)"]
+
+
+def meta(path, lines, data=b"", place="LOCAL"):
+    """A MetaImage file with these header lines, the data behind them."""
+    path.write_bytes("\n".join([*lines, f"ElementDataFile = {place}\n"]).encode() + data)
+    return path
+
+
+def nrrd(path, lines, data=None):
+    """An NRRD file with these header lines, the data, by default the scan, behind them."""
+    data = HU.tobytes() if data is None else data
+    path.write_bytes("\n".join(["NRRD0005", *lines, "\n"]).encode() + data)
     return path
 
 
@@ -282,7 +311,7 @@ def test_headers_that_ask_for_terabytes(tmp_path):
     with pytest.raises(ResourceError, match="asks for 32767"):
         read_ct(path)
     text = "ObjectType = Image\nNDims = 3\nDimSize = 32767 32767 32767\nElementType = MET_SHORT\n"
-    text += "ElementDataFile = LOCAL\n"
+    text += "ElementSpacing = 1 1 1\nElementDataFile = LOCAL\n"
     (tmp_path / "scan.mha").write_text(text)
     with pytest.raises(ResourceError, match="asks for 32767"):
         read_ct(tmp_path / "scan.mha")
@@ -404,3 +433,380 @@ def test_a_senseless_offset_of_the_voxels(tmp_path, offset):
     (tmp_path / "a.nii").write_bytes(data)
     with pytest.raises(InputError, match="header is damaged"):
         read_ct(tmp_path / "a.nii")
+
+
+TYPES = {
+    "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4",
+    "ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("name", TYPES)
+def test_every_type_of_metaimage(tmp_path, name, order, packed):
+    """Values and geometry as SimpleITK reads them."""
+    data = np.abs(HU % 100).astype(order + TYPES[name]).tobytes()
+    lines = [*META[:-1], f"ElementType = MET_{name}", f"BinaryDataByteOrderMSB = {order == '>'}"]
+    if packed:
+        data = zlib.compress(data)
+        lines += ["CompressedData = True", f"CompressedDataSize = {len(data)}"]
+    path = meta(tmp_path / "scan.mha", lines, data)
+    assert np.array_equal(
+        read_ct(path).volume.hu, SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["TransformMatrix = 0 1 0 0 0 1 1 0 0", "Offset = 1 2 3"],
+        ["Rotation = 0 1 0 1 0 0 0 0 1", "Position = 1 2 3"],
+        ["Orientation = 1 0 0 0 1 0 0 0 1", "Rotation = 0 0 1 1 0 0 0 1 0", "ImagePosition = 7 8 9"],
+        ["Orientation = -1 0 0 0 1 0 0 0 -1", "Origin = 1 2 3", "Offset = 4 5 6"],
+        ["HeaderSize = -1", "Orientation = 1 0 0 0 0 1 0 -1 0", "Comment = a", "Comment = b"],
+        ["BinaryDataByteOrderMSB = False", "ElementByteOrderMSB = True", "origin = 9 9 9", "0008|0005 = x:y"],
+    ],
+)
+def test_every_key_of_metaimage(tmp_path, lines):
+    """Where several say the same, ITK's choice; compared without `upright`."""
+    path = meta(tmp_path / "scan.mha", [*META[:4], META[5], *lines], HU.tobytes())
+    volume = itk.read_image(source_of(path, path.name)).volume
+    image = SimpleITK.ReadImage(str(path))
+    assert np.array_equal(volume.hu, HU)
+    for index in ((0, 0, 0), (3, 4, 5)):
+        point = image.TransformIndexToPhysicalPoint(index)
+        assert (volume.affine @ [*index[::-1], 1])[:3] == pytest.approx(point)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".mhd"])
+def test_one_bit_of_compressed_metaimage(tmp_path, suffix):
+    """Row 11: the checksum of zlib, which ITK does not ask for."""
+    path = save_itk(tmp_path / f"scan{suffix}", HU, make.affine(), useCompression=True)
+    assert_base(read_ct(path))
+    packed = path if suffix == ".mha" else tmp_path / "scan.zraw"
+    whole = packed.read_bytes()
+    for at in range(len(whole) // 8 + 300, len(whole), 997):
+        packed.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        with pytest.raises(InputError, match=r"scan\.mh.: the file is (damaged|longer)"):
+            read_ct(path)
+
+
+@pytest.mark.parametrize("data", [zlib.compress(HU.tobytes() * 2), zlib.compress(HU.tobytes())[:-1]])
+def test_compressed_metaimage_of_another_length(tmp_path, data):
+    """Row 11: the stream must end, and where the header says."""
+    with pytest.raises(InputError, match=r"scan\.mha: the file is"):
+        read_ct(meta(tmp_path / "scan.mha", [*META, "CompressedData = True"], data))
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("bz2", bz2.compress)])
+def test_the_end_of_compressed_nrrd(tmp_path, encoding, pack):
+    """Row 11: the last byte cut, a bit of the checksum changed, more voxels than promised."""
+    path, lines, data = tmp_path / "scan.nrrd", [*NRRD, *PLACE, f"encoding: {encoding}"], pack(HU.tobytes())
+    assert np.array_equal(read_ct(nrrd(path, lines, data)).volume.hu, HU)
+    changed = data[:-6] + bytes([data[-6] ^ 4]) + data[-5:]
+    for other in (data[:-1], data[:-8], changed, pack(HU.tobytes() + b"00")):
+        with pytest.raises(InputError, match=r"scan\.nrrd: the file is"):
+            read_ct(nrrd(path, lines, other))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "hex", "zrl", ""])
+def test_encodings_of_nrrd_that_are_not_read(tmp_path, encoding):
+    with pytest.raises(InputError, match="written in a way that is not read"):
+        read_ct(nrrd(tmp_path / "scan.nrrd", [*NRRD, *PLACE, f"encoding: {encoding}"]))
+
+
+@pytest.mark.parametrize(
+    "lines", [["space: LPS"], ["spacings: nan nan nan"], ["space directions: (nan,0,0) (0,1,0) (0,0,1)"], []]
+)
+def test_no_voxel_size(tmp_path, lines):
+    """Rows 37 and 46: ITK takes 1 mm."""
+    with pytest.raises(InputError, match=r"scan\.nrrd: voxel size absent"):
+        read_ct(nrrd(tmp_path / "scan.nrrd", [*NRRD, "encoding: raw", *lines]))
+    for spacing in ([], ["ElementSpacing = nan nan nan"]):
+        with pytest.raises(InputError, match=r"scan\.mha: voxel size absent"):
+            read_ct(meta(tmp_path / "scan.mha", [*META[:3], *META[4:], *spacing], HU.tobytes()))
+
+
+def test_the_size_of_a_voxel_stands_for_its_distance(tmp_path):
+    """Row 46: as in ITK, where no distance is given."""
+    path = meta(tmp_path / "a.mha", [*META[:3], *META[4:], "ElementSize = 0.8 0.7 2.5"], HU.tobytes())
+    assert read_ct(path).volume.spacing == pytest.approx(SPACING)
+
+
+@pytest.mark.parametrize("spacing", ["0.8 0.7 -2.5", "0 0 0", "-0.8 0.7 2.5"])
+def test_voxel_sizes_below_zero(tmp_path, spacing):
+    """Row 46: they would turn the scan upside down."""
+    files = [
+        meta(tmp_path / "a.mha", [*META[:3], *META[4:], f"ElementSpacing = {spacing}"], HU.tobytes()),
+        nrrd(tmp_path / "a.nrrd", [*NRRD, "encoding: raw", f"spacings: {spacing}"]),
+    ]
+    for path in files:
+        with pytest.raises(InputError, match="voxel size zero or negative"):
+            read_ct(path)
+
+
+@pytest.mark.parametrize(("unit", "length"), [("mm", 1), ("cm", 10), ("m", 1000), ("um", 1e-3), ("in", 25.4)])
+def test_units_of_nrrd_and_metaimage(tmp_path, unit, length):
+    """Row 46: of the space, of the axes, of the distance."""
+    x, y, z = (size / length for size in SPACING[::-1])
+    units = " ".join([f'"{unit}"'] * 3)
+    lines = ["space: LPS", f"space directions: ({x},0,0) (0,{y},0) (0,0,{z})", f"space units: {units}"]
+    files = [
+        nrrd(tmp_path / "a.nrrd", [*NRRD, "encoding: raw", *lines, f"space origin: ({x},{y},{z})"]),
+        nrrd(tmp_path / "b.nrrd", [*NRRD, "encoding: raw", f"spacings: {x} {y} {z}", f"units: {units}"]),
+        meta(
+            tmp_path / "c.mha",
+            [*META[:3], *META[4:], f"ElementSpacing = {x} {y} {z}", f"DistanceUnits = {unit}"],
+            HU.tobytes(),
+        ),
+    ]
+    for path in files:
+        assert read_ct(path).volume.spacing == pytest.approx(SPACING)
+    assert read_ct(files[0]).volume.affine[:3, 3] == pytest.approx(SPACING[::-1])
+
+
+def test_an_unknown_unit(tmp_path):
+    """Rows 46 and 52: refused, without the text of the file."""
+    path = nrrd(
+        tmp_path / "a.nrrd", [*NRRD, *PLACE, "encoding: raw", 'space units: "furlong" "furlong" "furlong"']
+    )
+    with pytest.raises(InputError, match="in a unit that is not read") as caught:
+        read_ct(path)
+    assert "furlong" not in str(caught.value)
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf"), 0.0])
+def test_a_slope_that_is_none(tmp_path, slope):
+    """Row 16: then the intercept does not count either, as in nibabel."""
+    path = save_nifti(tmp_path / "scan.nii", HU, make.affine())
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<2f", data, 112, slope, -1024)
+    path.write_bytes(data)
+    assert_base(read_ct(path))
+    if slope == 0 or np.isnan(slope):
+        assert np.array_equal(np.asarray(nibabel.load(path).dataobj).T, HU)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ElementDataFile : ../secret.raw",
+        "ElementDataFile: ../secret.raw",
+        " ElementDataFile = ../secret.raw",
+        "\tElementDataFile = ../secret.raw",
+        "\v\fElementDataFile = ../secret.raw",
+        "ElementDataFile\t=../secret.raw",
+        "elementdatafile = ../secret.raw",
+        "ElementDataFile  ../secret.raw",
+        "Comment = x\rElementDataFile = ../secret.raw",
+        "ElementDataFile = good.raw\nElementDataFile = ../secret.raw",
+        "ElementDataFile = LIST 3D\n../secret.raw",
+        "ElementDataFile = good.raw ../secret.raw",
+        "ElementDataFile = ..",
+        "ElementDataFile =",
+        "ElementDataFile = C:secret.raw",
+        "ElementDataFile = " + "x" * 5000,
+        "ElementDataFile = a\0b",
+    ],
+)
+def test_metaimage_headers_that_hide_another_place(tmp_path, capfd, line):
+    """Row 50: nothing outside the folder is opened, however the line is written; one line says so."""
+    (tmp_path / "in").mkdir()
+    for name in ("secret.raw", "in/good.raw"):
+        (tmp_path / name).write_bytes(HU.tobytes())
+    for suffix in (".mhd", ".mha"):
+        path = tmp_path / "in" / f"scan{suffix}"
+        path.write_bytes("\n".join([*META, line, ""]).encode())
+        with pytest.raises(InputError, match=r"scan\.mh.: ") as caught:
+            read_ct(path)
+        assert "secret" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["content: x\rdata file: ../secret.raw"],
+        [" data file: ../secret.raw"],
+        ["data file : ../secret.raw"],
+        ["datafile:../secret.raw"],
+        ["DATA\tFILE:\t../secret.raw"],
+        ["data file: good.raw", "data file: ../secret.raw"],
+        ["data file: SKIPLIST", "../secret.raw"],
+        ["data file: LIST", "../secret.raw"],
+        ["data file: ../secret%d.raw 1 1 1"],
+        ["data file: -"],
+    ],
+)
+def test_nrrd_headers_that_hide_another_place(tmp_path, lines):
+    """Row 50."""
+    (tmp_path / "in").mkdir()
+    for name in ("secret.raw", "in/good.raw"):
+        (tmp_path / name).write_bytes(HU.tobytes())
+    for suffix in (".nhdr", ".nrrd"):
+        path = nrrd(tmp_path / "in" / f"scan{suffix}", [*NRRD, *PLACE, "encoding: raw", *lines], b"")
+        with pytest.raises(InputError, match=r"scan\.n...: ") as caught:
+            read_ct(path)
+        assert "secret" not in str(caught.value)
+
+
+def test_voxels_right_beside_their_header(tmp_path):
+    """Row 50: what is refused elsewhere is read here, a skipped beginning included."""
+    (tmp_path / "scän 1.raw").write_bytes(b"skip" + HU.tobytes())
+    assert_hu = [
+        nrrd(
+            tmp_path / "a.nhdr",
+            [*NRRD, *PLACE, "encoding: raw", "byte skip: 4", "data file: scän 1.raw"],
+            b"",
+        ),
+        nrrd(
+            tmp_path / "b.nhdr", [*NRRD, *PLACE, "encoding: raw", "byteskip: -1", "datafile: scän 1.raw"], b""
+        ),
+        meta(tmp_path / "c.mhd", [*META, "HeaderSize = 4"], place="scän 1.raw"),
+        meta(tmp_path / "d.mhd", [*META, "HeaderSize = -1"], place="scän 1.raw"),
+    ]
+    for path in assert_hu:
+        assert np.array_equal(read_ct(path).volume.hu, HU)
+
+
+@pytest.mark.parametrize("line", ["HeaderSize = -1", f"HeaderSize = {10**30}", "HeaderSize = x"])
+def test_senseless_places_in_a_compressed_file(tmp_path, line):
+    """Row 49."""
+    with pytest.raises(InputError, match="header is damaged"):
+        read_ct(meta(tmp_path / "a.mha", [*META, "CompressedData = True", line], zlib.compress(HU.tobytes())))
+    skip = line.replace("HeaderSize =", "byte skip:")
+    with pytest.raises(InputError, match=r"a\.nrrd: "):
+        read_ct(nrrd(tmp_path / "a.nrrd", [*NRRD, *PLACE, "encoding: gz", skip], gzip.compress(HU.tobytes())))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_voxels_beside_that_are_too_few(tmp_path, packed, capfd):
+    """Row 49: 2 GB asked of a file of 100 bytes; row 11: of one that is cut; each with one line, ours."""
+    name = "a.zraw" if packed else "a.raw"
+    (tmp_path / name).write_bytes(zlib.compress(bytes(40_000)))
+    lines = [line.replace("40 48 12", "1000 1000 1000") for line in META] + [f"CompressedData = {packed}"]
+    with pytest.raises(ResourceError, match=r"a\.mhd: the header asks for 1000 x 1000 x 1000"):
+        read_ct(meta(tmp_path / "a.mhd", lines, place=name))
+    with pytest.raises(InputError, match=r"a\.mhd: the file is damaged or cut short"):
+        read_ct(meta(tmp_path / "a.mhd", [*META, f"CompressedData = {packed}"], place=name))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_memory_for_a_large_file(tmp_path):
+    """Row 49: little more than the volume itself is held, though it is stored in more and turned."""
+    hu = np.round(np.random.default_rng(0).normal(0, 100, (100, 256, 256)))
+    place = make.affine(spacing=(2.5, 1.5, 1.5))
+    path = save_nifti(tmp_path / "scan.nii.gz", hu, place, np.float64)
+    tracemalloc.start()
+    try:
+        scan = read_ct(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert scan.volume.hu.dtype == np.int16
+    assert np.array_equal(scan.volume.hu, hu)
+    assert peak < scan.volume.hu.nbytes + (16 << 20) < hu.nbytes
+
+
+def test_more_voxels_than_are_held(tmp_path, monkeypatch):
+    """Row 49: twice as many bytes are needed where values have fractions, which shows only later."""
+    values = HU.astype(np.float32)
+    values[-1, -1, -1] += np.float32(0.5)
+    path = save_nifti(tmp_path / "scan.nii.gz", values, make.affine(), np.float32)
+    assert np.array_equal(read_ct(path).volume.hu, values)
+    monkeypatch.setattr(itk, "MOST_HELD", HU.size * 3)
+    with pytest.raises(ResourceError, match=r"scan\.nii\.gz: more voxels with fractions"):
+        read_ct(path)
+    monkeypatch.setattr(itk, "MOST_HELD", HU.size)
+    with pytest.raises(ResourceError, match="asks for 40 x 48 x 12"):
+        read_ct(path)
+
+
+def test_a_huge_slice(tmp_path):
+    """Row 49: 9000 x 9000 x 3 voxels."""
+    path = save_nifti(tmp_path / "scan.nii", HU, make.affine())
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<8h", data, 40, 3, 9000, 9000, 3, 1, 1, 1, 1)
+    path.write_bytes(data)
+    with pytest.raises(ResourceError, match="asks for 9000"):
+        read_ct(path)
+
+
+def test_sheared_axes_are_refused_in_reading(tmp_path):
+    """Row 42."""
+    sheared = [PLACE[0], "space directions: (0.8,0,0) (0,0.7,0) (0,0.65,2.5)"]
+    files = [
+        nrrd(tmp_path / "a.nrrd", [*NRRD, "encoding: raw", *sheared]),
+        meta(
+            tmp_path / "a.mha",
+            [*META[:4], META[5], "TransformMatrix = 1 0 0 0 1 0 0 0.26 0.966"],
+            HU.tobytes(),
+        ),
+    ]
+    for path in files:
+        with pytest.raises(VolumeError, match=rf"{path.name}: the axes .* not perpendicular"):
+            read_ct(path)
+
+
+@pytest.mark.parametrize("space", ["space: scanner-xyz", "space: 3D-right-handed", "space dimension: 3"])
+def test_spaces_that_are_not_the_patient(tmp_path, space):
+    """Row 25."""
+    scan = read_ct(nrrd(tmp_path / "a.nrrd", [*NRRD, "encoding: raw", space, *PLACE[1:]]))
+    assert codes(scan) == {"orientation-unknown"}
+
+
+@pytest.mark.parametrize(
+    ("space", "x", "y"),
+    [
+        ("LPS", 1, 1), ("RAS", -1, -1), ("LAS", 1, -1), ("left-posterior-superior", 1, 1),
+        ("Right-Anterior-Superior", -1, -1), ("left-anterior-superior", 1, -1), ("LPST", 1, 1),
+        ("right-anterior-superior-time", -1, -1),
+    ],
+)  # fmt: skip
+def test_spaces_of_the_patient(tmp_path, space, x, y):
+    """Rows 20 and 25: with time, vectors have a fourth number."""
+    time = ",0" if space.lower().endswith("t") or "time" in space else ""
+    lines = [
+        f"space: {space}",
+        f"space directions: (0.8,0,0{time}) (0,0.7,0{time}) (0,0,2.5{time})",
+        f"space origin: (1,2,3{time})",
+    ]
+    path = nrrd(tmp_path / "a.nrrd", [*NRRD, "encoding: raw", *lines])
+    volume = itk.read_image(source_of(path, path.name)).volume
+    assert np.array_equal(volume.hu, HU)
+    assert volume.affine == pytest.approx(
+        np.array([[0, 0, 0.8 * x, x], [0, 0.7 * y, 0, 2 * y], [2.5, 0, 0, 3], [0, 0, 0, 1]])
+    )
+    assert codes(read_ct(path)) == set()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["dimension: 3", "sizes: 40 48", "encoding: raw"],
+        ["dimension: x", "sizes: 40 48 12", "encoding: raw"],
+        ["dimension: 3", "sizes: 40 48 12", "sizes: 40 48 12", "encoding: raw"],
+        ["dimension: 3", f"sizes: 40 48 1{'0' * 5000}", "encoding: raw"],
+        ["dimension: 3", "sizes: 40 48 nan", "encoding: raw"],
+        ["dimension: 4", "sizes: 40 24 2 12", "encoding: raw"],
+        ["dimension: 3", "sizes: 40 48 12", "encoding: raw", "line skip: 1"],
+        ["dimension: 3", "sizes: 40 48 12", "encoding: raw", "kinds: domain domain time"],
+        ["dimension: 3", "sizes: 40 48 12", "encoding: raw", "endian: middle"],
+    ],
+)
+def test_nrrd_headers_that_make_no_volume(tmp_path, lines):
+    """Row 19 and damage."""
+    with pytest.raises(InputError, match=r"a\.nrrd: "):
+        read_ct(nrrd(tmp_path / "a.nrrd", ["type: int16", *lines, *PLACE]))
+
+
+@pytest.mark.parametrize(("suffix", "size"), [(".mha", "NDims = 2"), (".nrrd", "dimension: 2")])
+def test_planes_of_nrrd_and_metaimage(tmp_path, suffix, size):
+    """Row 28."""
+    path = save_itk(tmp_path / f"a{suffix}", HU, make.affine())
+    image = SimpleITK.ReadImage(str(path))[:, :, 3]
+    SimpleITK.WriteImage(image, str(path))
+    assert size in path.read_bytes().decode("latin-1")
+    with pytest.raises(NotChestCTError, match="3 slices or more"):
+        read_ct(path)

@@ -1,193 +1,159 @@
-"""NIfTI, NRRD and MetaImage files. The last two go through SimpleITK, whose world is LPS like ours."""
+"""NIfTI, NRRD and MetaImage files; the last two are written by SimpleITK, whose world is LPS like ours."""
 
+from collections.abc import Iterator
+from itertools import product
+import os
 from pathlib import Path
-import re
 from typing import Any
 
 import numpy as np
 
-from covid19net.errors import InputError, VolumeError
+from covid19net.errors import InputError, NotChestCTError, ResourceError, VolumeError
 from covid19net.io.files import LARGEST_VOLUME, Source, write_whole
-from covid19net.io.nifti import check_size, is_perpendicular, read_nifti, write_nifti
+from covid19net.io.nifti import CHUNK, DAMAGE, Header, is_perpendicular, read_nifti, unpacked, write_nifti
 from covid19net.io.pixels import AIR, MOST_HU
-from covid19net.volume import CTVolume, Finding, Overlay, Scan
+from covid19net.io.text_headers import read_metaimage, read_nrrd
+from covid19net.volume import CTVolume, Finding, Overlay, Scan, upright
 
 READERS = {
-    ".nii": "NIfTI",
-    ".nii.gz": "NIfTI",
-    ".nrrd": "NRRD",
-    ".nhdr": "NRRD",
-    ".mha": "MetaImage",
-    ".mhd": "MetaImage",
+    ".nii": ("NIfTI", read_nifti),
+    ".nii.gz": ("NIfTI", read_nifti),
+    ".nrrd": ("NRRD", read_nrrd),
+    ".nhdr": ("NRRD", read_nrrd),
+    ".mha": ("MetaImage", read_metaimage),
+    ".mhd": ("MetaImage", read_metaimage),
 }
-LONGEST_HEADER = 1 << 16  # bytes of text before the voxels
+MOST_HELD = 1 << 30  # bytes of voxels as int16 or float32, so that reading stays below 1.5 GB
+MOST_COMPRESSION = 200  # a CT with its noise reaches 2 to 4; below 1 MB anything goes
+LARGEST_SLICE = 2048 * 2048  # voxels; bounds what working on one slice takes
 
 
+@np.errstate(all="ignore")  # senseless numbers are refused or replaced, and counted
 def read_image(source: Source) -> Scan:
     """Read one NIfTI, NRRD or MetaImage file.
 
     Args:
-        source: a file on disk; NIfTI also inside an archive.
+        source: a file on disk or inside an archive; voxels in a second file only on disk.
 
     Returns:
         The scan as stored, not yet upright; values that are not numbers replaced by air.
 
     Raises:
         InputError: damaged or cut file; a header that points to another place; colours or time in it.
-        VolumeError: geometry that is none.
+        VolumeError: geometry that is none, or axes that are not perpendicular.
         NotChestCTError: a plane, not a volume.
         ResourceError: the header asks for more than any CT scan holds.
     """
-    kind = READERS[_suffix(source.name)]
-    if kind == "NIfTI":
-        values, header = read_nifti(source)
-        affine, placed, scale = header.affine, header.placed, (header.slope, header.intercept)
-    else:
-        values, affine, placed = _read_itk(source, kind)
-        scale = (1.0, 0.0)
-    hu, findings = whole_hu(values, scale)
-    if not placed:
+    name = source.name.lower()
+    suffix = next(suffix for suffix in sorted(READERS, key=len, reverse=True) if name.endswith(suffix))
+    kind, read = READERS[suffix]
+    header = read(source)
+    _check(header)
+    try:
+        hu, findings = _whole_hu(header)
+        volume = CTVolume(hu, header.affine)
+    except VolumeError as error:
+        raise VolumeError(f"{source.name}: {error}") from None
+    except DAMAGE as error:
+        raise InputError(f"{source.name}: the file is damaged or cut short; copy it again") from error
+    if not header.placed:
         findings.append(
             Finding("orientation-unknown", "the file does not say which side of the patient is which")
         )
-    try:
-        volume = CTVolume(hu, affine)
-    except VolumeError as error:
-        raise VolumeError(f"{source.name}: {error}") from None
     return Scan(volume, {"format": kind}, tuple(findings))
 
 
-def _read_itk(source: Source, kind: str) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Values, affine, and whether the header gives an orientation."""
-    if source.path is None:
-        raise InputError(f"{source.name}: {kind} is not read inside an archive; unpack it")
-    text = source.read(0, LONGEST_HEADER).decode("latin-1")
-    ended = re.search(r"\r?\n\r?\n" if kind == "NRRD" else r"(?m)^ElementDataFile", text)
-    if ended is None and source.size > LONGEST_HEADER:
-        raise InputError(f"{source.name}: its header does not end within {LONGEST_HEADER} bytes")
-    if kind == "NRRD":
-        text = re.split(r"\r?\n\r?\n", text)[0]
-    _check_data_file(source, text, kind)
-    word = r"^space( dimension)?\s*:" if kind == "NRRD" else r"^(TransformMatrix|Orientation)\s*="
-    placed = re.search(word, text, re.MULTILINE | re.IGNORECASE) is not None
-    image = _load(source, source.path, kind)
-    return _array(image), _affine(image), placed
+def _check(header: Header) -> None:
+    """Refuse a volume by its header alone, before any of it is allocated."""
+    name, size, count = header.source.name, header.source.size, int(np.prod(header.shape, dtype=object))
+    text = " x ".join(str(n) for n in reversed(header.shape))
+    if min(header.shape) < 3:
+        raise NotChestCTError(f"{name}: {text} voxels are no volume of 3 slices or more")
+    stored = count * header.kind.itemsize
+    most = min(LARGEST_VOLUME, max(size, 1 << 20) * MOST_COMPRESSION)
+    if stored > most or count * 2 > MOST_HELD or count // min(header.shape) > LARGEST_SLICE:
+        raise ResourceError(f"{name}: the header asks for {text} voxels; refused")
+    if not header.packing and header.start + header.offset + stored > size:
+        raise InputError(f"{name}: the file is damaged or cut short; copy it again")
+    if not is_perpendicular(header.affine[:3, :3]):
+        raise VolumeError(f"{name}: the axes of the volume have no length or are not perpendicular")
 
 
-def _suffix(name: str) -> str:
-    return next(suffix for suffix in sorted(READERS, key=len, reverse=True) if name.lower().endswith(suffix))
-
-
-def _check_data_file(source: Source, header: str, kind: str) -> None:
-    """Raise unless the voxels follow the header, or are in one regular file right beside it."""
-    pattern = r"^data ?file\s*:\s*(.*)$" if kind == "NRRD" else r"^ElementDataFile\s*=\s*(.*)$"
-    names = [name.strip() for name in re.findall(pattern, header, re.MULTILINE | re.IGNORECASE)]
-    for name in names:
-        if name.upper() == "LOCAL" and source.name.lower().endswith(".mha"):
-            continue
-        plain = (
-            re.fullmatch(r"[^/\\%]+", name)
-            and name not in (".", "..")
-            and not name.upper().startswith("LIST")
-        )
-        if not plain or source.path is None:
-            raise InputError(
-                f"{source.name}: its voxels are said to be in another place; only its folder is read"
-            )
-        beside = source.path.parent / name
-        if beside.is_symlink() or not beside.is_file():
-            raise InputError(f"{source.name}: the file with its voxels is not beside it")
-
-
-def _load(source: Source, path: Path, kind: str) -> Any:  # noqa: ANN401
-    itk = _simpleitk()
-    itk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings hold file names
-    reader = itk.ImageFileReader()
-    reader.SetImageIO(f"{'Meta' if kind == 'MetaImage' else 'Nrrd'}ImageIO")
-    reader.SetFileName(str(path))
-    damaged = f"{source.name}: the file is damaged, cut short, or not what its name says"
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError(damaged) from error
-    _check_header(source, reader)
-    try:
-        return reader.Execute()
-    except RuntimeError as error:
-        raise InputError(damaged) from error
-
-
-def _check_header(source: Source, reader: Any) -> None:  # noqa: ANN401
-    """Refuse by the header alone, before voxels are allocated."""
-    size = reader.GetSize()
-    if reader.GetNumberOfComponents() != 1 or reader.GetPixelID() not in _pixel_bytes():
-        raise InputError(f"{source.name}: colours or vectors, not one grey value per voxel")
-    if any(n != 1 for n in size[3:]):
-        raise InputError(f"{source.name}: {len(size)} dimensions; a CT scan has 3")
-    size = size[:3]
-    voxels = int(np.prod(size, dtype=object))
-    beside = source
-    if source.name.lower().endswith((".mhd", ".nhdr")):  # the size of the other file is not asked
-        beside = Source(source.name, LARGEST_VOLUME, source.stream)
-    check_size(beside, size[::-1], voxels * _pixel_bytes()[reader.GetPixelID()])
-
-
-def _simpleitk() -> Any:  # noqa: ANN401
-    """SimpleITK, loaded when first needed (0.1 s); it has no types."""
-    import SimpleITK
-
-    return SimpleITK
-
-
-def _pixel_bytes() -> dict[int, int]:
-    """SimpleITK's scalar pixel types, and their sizes."""
-    itk = _simpleitk()
-    names = {1: "Int8", 2: "Int16", 4: "Int32", 8: "Int64"}
-    sizes = {getattr(itk, f"sitk{sign}{name}"): size for size, name in names.items() for sign in ("", "U")}
-    return {**sizes, itk.sitkFloat32: 4, itk.sitkFloat64: 8}
-
-
-def _array(image: Any) -> np.ndarray:  # noqa: ANN401
-    array: np.ndarray = _simpleitk().GetArrayFromImage(image)
-    return array.reshape(array.shape[-3:])
-
-
-def _affine(image: Any) -> np.ndarray:  # noqa: ANN401
-    """4x4, from array indices (z, y, x) to mm in LPS."""
-    dimension = image.GetDimension()
-    direction = np.array(image.GetDirection()).reshape(dimension, dimension)[:3, :3]
-    affine = np.eye(4)
-    affine[:3, :3] = (direction * image.GetSpacing()[:3])[:, ::-1]
-    affine[:3, 3] = image.GetOrigin()[:3]
-    return affine
-
-
-def whole_hu(values: np.ndarray, scale: tuple[float, float] = (1.0, 0.0)) -> tuple[np.ndarray, list[Finding]]:
-    """Values as int16 where all are whole numbers, else float32; padding and impossible values replaced.
-
-    Args:
-        values: stored values, axes (z, y, x), any numeric type.
-        scale: slope and intercept that make HU of them.
+def _whole_hu(header: Header) -> tuple[np.ndarray, list[Finding]]:
+    """Voxels as int16 where all are whole numbers, else float32; padding and impossible values replaced.
 
     Returns:
-        HU, at least `AIR`, and what was replaced.
+        HU, axes (z, y, x), at least `AIR`, and what was replaced.
     """
-    for kind in (np.int16, np.float32):
-        out = np.empty(values.shape, kind)
-        replaced = np.zeros(3, np.int64)
-        for plane, target in zip(values, out, strict=True):
-            hu, counts = _limited(plane, scale)
-            if kind is np.int16 and hu.dtype.kind == "f" and not np.array_equal(hu, np.rint(hu)):
-                break
-            target[...] = hu
-            replaced += counts
-        else:
-            break
-    return out, [
+    hu, replaced, whole = _filled(header, np.dtype(np.int16))
+    if not whole:
+        if hu.size * 4 > MOST_HELD:
+            raise ResourceError(f"{header.source.name}: more voxels with fractions than are read; refused")
+        del hu  # the file is read again rather than both are held
+        hu, replaced, _ = _filled(header, np.dtype(np.float32))
+    return hu, [
         Finding(code, text.format(n=count))
         for count, (code, text) in zip(replaced.tolist(), REPLACED.items(), strict=True)
         if count
     ]
+
+
+def _filled(header: Header, kind: np.dtype) -> tuple[np.ndarray, np.ndarray, bool]:
+    """HU of a type, how many values were replaced, and whether the type can hold them; if not, not all."""
+    hu, replaced = _room(header, kind), np.zeros(3, np.int64)
+    for plane, rows, values in _blocks(header):
+        block, counts = _limited(values, header.scale)
+        if kind == np.int16 and block.dtype.kind == "f" and not np.array_equal(block, np.rint(block)):
+            return hu, replaced, False
+        hu[plane, rows] = block
+        replaced += counts
+    return hu, replaced, True
+
+
+def _room(header: Header, kind: np.dtype) -> np.ndarray:
+    """An array for the voxels, axes (z, y, x), laid out in memory so that `upright` need not copy it."""
+    corners = upright(CTVolume(np.arange(8).reshape(2, 2, 2), header.affine)).hu
+    steps = (corners[[1, 0, 0], [0, 1, 0], [0, 0, 1]] - corners[0, 0, 0]).tolist()
+    order = [(4, 2, 1).index(abs(step)) for step in steps]  # which stored axis each upright one is
+    room = np.empty([header.shape[axis] for axis in order], kind)
+    turned = np.flip(room, tuple(axis for axis, step in enumerate(steps) if step < 0))
+    return turned.transpose([order.index(axis) for axis in range(3)])
+
+
+def _blocks(header: Header) -> Iterator[tuple[int, slice, np.ndarray]]:
+    """The stored values, some rows at a time: index of the plane, of the rows, values with axes (y, x)."""
+    planes, height, width = header.shape
+    most = max(1, CHUNK // (width * header.kind.itemsize))
+    with unpacked(header.source, header.packing, header.start) as stream:
+        if header.offset:
+            stream.seek(header.offset, os.SEEK_CUR)
+        for plane, row in product(range(planes), range(0, height, most)):
+            count = min(most, height - row)
+            data = _bytes(stream, count * width * header.kind.itemsize)
+            yield plane, slice(row, row + count), np.frombuffer(data, header.kind).reshape(count, width)
+        if header.packing:
+            _drain(header, stream)
+
+
+def _bytes(stream: Any, count: int) -> bytes:  # noqa: ANN401
+    data = b""
+    while len(data) < count:
+        part = stream.read(count - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+def _drain(header: Header, stream: Any) -> None:  # noqa: ANN401
+    """Read on to the end, where a compressed file has its checksum; damage may have made it longer."""
+    left = header.behind
+    while part := stream.read(CHUNK):
+        left -= len(part)
+        if left < 0:
+            raise InputError(
+                f"{header.source.name}: the file is longer than its header says; damaged, or not a CT volume"
+            )
 
 
 REPLACED = {
@@ -242,6 +208,13 @@ def write_volume(volume: CTVolume | Overlay, path: str | Path) -> None:
             _write_itk(unfinished, array, volume.affine)
 
     write_whole(path, write, suffix)
+
+
+def _simpleitk() -> Any:  # noqa: ANN401
+    """SimpleITK, loaded when first needed (0.1 s); it has no types."""
+    import SimpleITK
+
+    return SimpleITK
 
 
 def _write_itk(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
