@@ -49,7 +49,9 @@ SeriesOption = Annotated[
 ]
 IrregularOption = Annotated[
     bool,
-    typer.Option("--allow-irregular", help="Interpolate missing or unevenly spaced slices, with a warning."),
+    typer.Option(
+        "--allow-irregular", help="Read scans with missing, unevenly spaced or odd slices, with a warning."
+    ),
 ]
 
 

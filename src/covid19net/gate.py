@@ -19,7 +19,7 @@ from covid19net.volume import CTVolume, Finding, Overlay
 
 FEWEST_SLICES = 3
 FEWEST_PIXELS = 32  # along y and x; a 512 matrix shrunk 16 times shows no lung any more
-NARROWEST = 100.0  # mm in plane; no chest is narrower, centimetres in a header are
+NARROWEST = 80.0  # mm in plane; no chest is narrower, centimetres taken for millimetres are
 SATURATED = 3071  # HU; the largest value of 12 bits with an intercept of -1024
 LEAST_METAL = 20  # voxels of it; single ones are noise in dense bone
 LUNG_AND_AIR = -500  # HU; aerated lung lies below it (Gattinoni et al., AJRCCM 2001;164:1701)

@@ -11,6 +11,7 @@ Findings that reading can give (code: meaning):
 | `folder-read` | one file was given; its whole series was read |
 | `duplicates-dropped` | the same slices were there more than once |
 | `missing-slices` | gaps or uneven distances were interpolated (only on request) |
+| `odd-slices` | compressed slices that do not fit between their neighbours (only on request) |
 | `gantry-tilt` | the shear of a tilted gantry was undone |
 | `padding` | values below -1024 HU or marked as padding became air |
 | `values-clipped` | values above 32767 HU |

@@ -52,7 +52,8 @@ class Options:
 
     Attributes:
         series: series instance UID to read; None: the finest axial CT.
-        allow_irregular: interpolate over missing or unevenly spaced slices instead of refusing.
+        allow_irregular: interpolate over missing or unevenly spaced slices, and read slices that look
+            damaged, instead of refusing.
     """
 
     series: str | None = None
@@ -109,9 +110,9 @@ def read_dicom(contents: Contents, options: Options) -> Scan:
         )
     ordered = [slices[i] for i in found.order]
     hu, more = decode(ordered)
-    _check_damage(hu, ordered, float(found.step @ planes.normal))
+    doubts = _check_damage(hu, ordered, float(found.step @ planes.normal), allow=options.allow_irregular)
     volume, placed = _on_grid(hu, planes, found)
-    return Scan(volume, headers_of(ordered), (*findings, *more, *placed))
+    return Scan(volume, headers_of(ordered), (*findings, *more, *doubts, *placed))
 
 
 def _and_more(names: Sequence[object]) -> str:
@@ -234,16 +235,19 @@ def decode(slices: Sequence[Slice]) -> tuple[np.ndarray, list[Finding]]:
     return hu, findings
 
 
-def _check_damage(hu: np.ndarray, slices: Sequence[Slice], spacing: float) -> None:
-    """Raise when a compressed slice decoded to something that does not fit between its neighbours."""
+def _check_damage(hu: np.ndarray, slices: Sequence[Slice], spacing: float, *, allow: bool) -> list[Finding]:
+    """Refuse or doubt compressed slices that decoded to what does not fit between their neighbours."""
     if all(each.stored.syntax in NATIVE for each in slices):
-        return
+        return []
     odd = [i for i in odd_slices(hu, spacing) if slices[i].stored.syntax not in NATIVE]
-    if odd:
+    if odd and not allow:
         raise InputError(
             f"{slices[odd[0]].source.name}: the compressed pixels are damaged, the slice does not fit "
-            f"between its neighbours{_and_more(odd)}"
+            f"between its neighbours{_and_more(odd)}. Copy it again, or allow irregular slices to read it "
+            "as it is"
         )
+    text = f"{len(odd)} compressed slices do not fit between their neighbours and may be damaged"
+    return [Finding("odd-slices", text)] if odd else []
 
 
 def _on_grid(

@@ -64,8 +64,11 @@ def _frames_of(plane: Slice) -> list[tuple[Source, Stored, int]]:
         return [(_in_memory(source, _encapsulated(f)), alone, 0) for f in _encoded_frames(plane)]
     if stored.syntax == DEFLATED:
         source, stored = _in_memory(source, inflated(source)), replace(stored, syntax=EXPLICIT)
-    elif source.path is None:
-        source = _in_memory(source, source.read(0, source.size))
+    elif source.path is None and stored.offset is not None:
+        # Inside an archive each seek inflates anew from the start.
+        length = 12 + stored.rows * stored.columns * stored.frames * stored.allocated // 8
+        source = _in_memory(source, source.read(stored.offset, length))
+        stored = replace(stored, offset=0)
     return [(source, stored, frame) for frame in range(stored.frames)]
 
 
@@ -130,3 +133,26 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
         else:
             at += 2 + int(struct.unpack_from(">H", frame, at + 2)[0])
     return None
+
+
+def is_whole_codestream(frame: bytes) -> bool:
+    """Whether a code stream reaches its end; decoders fill up what is missing.
+
+    JPEG 2000 tells how long each of its tile parts is. Otherwise the end marker must be there: it cannot
+    occur inside coded data. A padding byte, not always 0, may follow it.
+    """
+    at = frame.find(b"\xff\x4f\xff\x51", 0, 4096) + 2
+    ended = b"\xff\xd9" in frame[-16:]
+    if at < 2 or frame.startswith(b"\xff\xd8"):
+        return ended
+    while at + 12 <= len(frame) and frame[at : at + 2] != b"\xff\xd9":
+        marker, length, _, part = struct.unpack_from(">HHHL", frame, at)
+        if marker == 0xFF90:  # SOT: ISO 15444-1 A.4.2
+            if part == 0:  # the last part, up to the end marker
+                return ended
+            length = part - 2
+        if marker < 0xFF00 or length < 2:
+            return False
+        at += 2 + length
+    # Nothing is lost where only the end marker is.
+    return at <= len(frame) and frame[at : at + 2] in (b"\xff\xd9", b"\0\0", b"\0", b"")

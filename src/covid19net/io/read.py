@@ -28,7 +28,8 @@ def read_ct(path: str | Path, *, series: str | None = None, allow_irregular: boo
         path: a DICOM folder, a zip archive of one, one file of a DICOM series, or a NIfTI (.nii, .nii.gz),
             NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd) file.
         series: series instance UID to read; by default the finest axial CT series.
-        allow_irregular: interpolate across missing or unevenly spaced slices instead of refusing.
+        allow_irregular: interpolate across missing or unevenly spaced slices, and read slices that look
+            damaged, instead of refusing; a finding says so.
 
     Returns:
         The scan: z to the head, y to the back, x to the patient's left; HU in int16 where all are whole

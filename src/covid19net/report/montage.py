@@ -32,6 +32,7 @@ STRONGEST_BLEND = 0.75  # share of heat colour over the CT where the map is at i
 BANNERS = {  # findings no reader may miss
     "coverage",
     "missing-slices",
+    "odd-slices",
     "orientation-unknown",
     "weights-demonstration",
 }
@@ -117,7 +118,7 @@ def _panels(result: CaseResult, z: int, panel: Panel) -> tuple["Image.Image", "I
     outlined[lung & ~inner] = OUTLINE
     heat = result.heatmap.values[z][window].astype(np.float32) / 100
     share = _resized(heat, panel, smooth=True)[..., None].clip(0, 1)
-    blend = STRONGEST_BLEND * np.sqrt(share)
+    blend = STRONGEST_BLEND * share  # faint heat stays faint: the box's edge must not look like a finding
     warmed = ct * (1 - blend) + warm_colours(share[..., 0]) * blend
     return Image.fromarray(outlined), Image.fromarray(warmed.clip(0, 255).astype(np.uint8))
 
