@@ -145,17 +145,18 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=150)
     parser.add_argument("--matrix", type=int, default=512)
     parser.add_argument("--published-decoder", action="store_true", help="lung network of the published size")
-    parser.add_argument("options", nargs="*", help="after --: options of covid19net analyze")
-    given = parser.parse_args()
+    ours = sys.argv[1:]
+    cut = ours.index("--") if "--" in ours else len(ours)
+    given, options = parser.parse_args(ours[:cut]), ours[cut + 1 :]  # the rest is for covid19net analyze
     with tempfile.TemporaryDirectory() as folder:
         scan = given.scan or phantom_scan(Path(folder), given.slices, given.matrix)
         out, weights = Path(folder) / "out", "bundled"
         if given.published_decoder:
             weights = str(published_set(Path(folder) / "widened"))
-            given.options += ["--weights", weights]
-        one_run([scan], out, given.options)  # warm the disk cache
-        runs = [one_run([scan], out, given.options) for _ in range(given.runs)]
-        twice, _ = one_run([scan, scan], Path(folder) / "twice", given.options)
+            options += ["--weights", weights]
+        one_run([scan], out, options)  # warm the disk cache
+        runs = [one_run([scan], out, options) for _ in range(given.runs)]
+        twice, _ = one_run([scan, scan], Path(folder) / "twice", options)
         record = json.loads((out / "result.json").read_text())
         work = network_work(record, weights)
     rate = matrix_rate()
