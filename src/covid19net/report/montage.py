@@ -153,7 +153,7 @@ def _header(result: CaseResult, width: int) -> list[tuple[str, int, tuple[int, i
     right, left = (ml / 1000 for ml in result.lung_millilitres)
     sides = f"right {right:.2f} l, left {left:.2f} l" if result.sides_known else f"{right + left:.2f} l"
     lines = [
-        (f"COVID-19 probability {result.probability:.2f}", 30, INK, False),
+        (f"COVID-19 probability {result.probability:.3f}", 30, INK, False),
         (
             f"{decision.call} at threshold {decision.threshold:g} (COVID-19 against other pneumonia)",
             17,
