@@ -50,6 +50,7 @@ def test_a_box_of_water_is_no_chest_and_exit_3(capsys, tmp_path):
     code, _, err = run(capsys, "analyze", tmp_path / "water.nii.gz", "-o", tmp_path / "out")
     assert code == 3
     assert err.count("\n") == 1
+    assert "error: water.nii.gz: " in err
     assert not (tmp_path / "out" / "result.json").exists()
 
 

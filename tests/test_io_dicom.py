@@ -74,6 +74,7 @@ def test_what_is_no_technical_name_or_uid_is_not_repeated(tmp_path):
     [
         ("ImagePositionPatient", "nan\\0\\0"),
         ("ImageOrientationPatient", "nan\\0\\0\\0\\1\\0"),
+        ("ImageOrientationPatient", "1e308\\0\\0\\0\\1e308\\0"),
         ("PixelSpacing", "inf\\1"),
         ("RescaleSlope", "1e30"),
         ("RescaleIntercept", "-1e30"),
