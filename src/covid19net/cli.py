@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from covid19net import __version__
-from covid19net.errors import Covid19netError, InputError, ResourceError
+from covid19net.errors import Covid19netError, InputError, ResourceError, naming
 
 if TYPE_CHECKING:
     from covid19net.pipeline import CaseResult, Clinical, Models
@@ -140,7 +140,7 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         folder = out if len(scans) == 1 else out / f"{number:03d}"
         reading = {"series": series, "allow_irregular": allow_irregular}
         reader = partial(read_ct, scan, series=series, allow_irregular=allow_irregular)
-        with fault_of(f"scan {number} of {len(scans)}: ", codes), naming(scan):
+        with fault_of(f"scan {number} of {len(scans)}: ", codes), naming(scan.name):
             analyze_one(reader, folder, models, clinical, every_slice=every_slice, reading=reading)
     if codes:
         raise typer.Exit(codes[0])
@@ -166,17 +166,6 @@ def fault_of(title: str, codes: list[int]) -> Iterator[None]:
         return
     typer.echo(f"{title}error: {fault}", err=True)
     codes.append(fault.exit_code)
-
-
-@contextmanager
-def naming(scan: Path) -> Iterator[None]:
-    """Put a scan's name before a fault that does not name it yet."""
-    try:
-        yield
-    except Covid19netError as error:
-        if scan.name in str(error):
-            raise
-        raise type(error)(f"{scan.name}: {error}") from error
 
 
 def analyze_one(
@@ -266,7 +255,7 @@ def doctor(scan: Annotated[Path, typer.Argument(help="Any scan that analyze read
         say(line)
     if examination.scan is None:
         raise examination.fault or InputError(f"{scan.name}: cannot be read")
-    with naming(scan):
+    with naming(scan.name):
         show_findings(check_hounsfield(examination.scan.volume))
 
 

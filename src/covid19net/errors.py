@@ -1,5 +1,8 @@
 """What can go wrong, each with the exit code of the command line."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class Covid19netError(Exception):
     """A fault with one clear line: the file or value, the reason, and what to do where that is known."""
@@ -31,3 +34,14 @@ class ResourceError(Covid19netError, RuntimeError):
     """Too little memory, disk or time for the work asked for (exit code 5)."""
 
     exit_code = 5
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the name of a scan before a fault that does not hold it yet."""
+    try:
+        yield
+    except Covid19netError as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"{name}: {error}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from covid19net.errors import Covid19netError, InputError, ResourceError
+from covid19net.errors import InputError, ResourceError, naming
 from covid19net.io.archive import open_zip, refuse_other_archives
 from covid19net.io.dicom import Contents, Options, read_dicom, series_beside, survey
 from covid19net.io.files import Found, Source, find_files, is_image_name, is_shadow, source_of
@@ -43,15 +43,12 @@ def read_ct(path: str | Path, *, series: str | None = None, allow_irregular: boo
     path = Path(path)
     options = Options(series, allow_irregular)
     try:
-        scan = _read(path, options)
-        volume = upright(scan.volume)
-        check_field_of_view(volume.shape, volume.spacing)
+        with naming(path.name):
+            scan = _read(path, options)
+            volume = upright(scan.volume)
+            check_field_of_view(volume.shape, volume.spacing)
     except MemoryError as error:
         raise ResourceError(f"{path.name}: not enough memory to read the scan") from error
-    except Covid19netError as error:
-        if path.name in str(error):
-            raise
-        raise type(error)(f"{path.name}: {error}") from error
     digest = hashlib.sha256(repr((volume.shape, str(volume.hu.dtype))).encode())
     digest.update(np.ascontiguousarray(np.round(volume.affine, 2) + 0.0).tobytes())
     digest.update(volume.hu.data)
