@@ -18,7 +18,7 @@ LAYERS = [
     {"engine"},
     {"segment", "diagnose", "explain"},
     {"pipeline"},
-    {"train", "report"},
+    {"train", "report", "synthetic"},
     {"cli"},
 ]
 HEIGHT = {part: row for row, parts in enumerate(LAYERS) for part in parts}

@@ -27,6 +27,7 @@ COMORBIDITIES = (  # of the paper's Table 1
 YES, NO = {"1", "yes", "y", "true"}, {"0", "no", "n", "false"}
 MISSING = {"", "na", "n/a", "nan", "none", "null"}
 OLDEST = 120.0  # years
+THICKEST = 20.0  # mm; of a slice
 LONGEST = 3650.0  # days of follow-up; more is a date in the wrong column
 LARGEST_MANIFEST = 100 << 20  # bytes
 FAULTS_SHOWN = 20
@@ -42,8 +43,8 @@ class Patient:
         patient_id: unique in the manifest.
         row: line of the table, the header being 1.
         values: column -> checked value: paths absolute, age in years, days from diagnosis to discharge or to
-            the last day seen, label "covid" or "other", egfr "mutant" or "wild", sex "F" or "M", the rest yes
-            or no.
+            the last day seen, slice thickness in mm, label "covid" or "other", egfr "mutant" or "wild", sex
+            "F" or "M", the rest yes or no.
     """
 
     patient_id: str
@@ -96,16 +97,21 @@ COLUMNS: dict[str, Callable[[str], Value]] = {
     "days": _number(0, LONGEST),
     "discharged": _yes_or_no,
     "died": _yes_or_no,
+    "thickness": _number(0.1, THICKEST),
+    "kernel": str,
 }
 PATHS = {"scan", "lungs"}
 
 
-def read_manifest(path: Path, *, needs: Collection[str] = ("patient_id", "scan")) -> list[Patient]:
+def read_manifest(
+    path: Path, *, needs: Collection[str] = ("patient_id", "scan"), may: Collection[str] = ()
+) -> list[Patient]:
     """Read a manifest and check every cell.
 
     Args:
         path: CSV; paths in it are relative to its own folder. Columns not known here are left alone.
-        needs: columns that must be there and filled in every row.
+        needs: columns that must be there and filled in every row. One not known here holds yes or no.
+        may: columns not known here that hold yes, no or nothing.
 
     Returns:
         One patient for each row.
@@ -116,6 +122,7 @@ def read_manifest(path: Path, *, needs: Collection[str] = ("patient_id", "scan")
     rows, comma = _table(path)
     header = [name.strip().lower() for name in rows[0]]
     wanted = {"patient_id", *needs}
+    columns = {**dict.fromkeys((*wanted, *may), _yes_or_no), **COLUMNS}
     faults = [f"column {name} is missing" for name in sorted(wanted - set(header))]
     faults += [f"column {name} stands {n} times" for name, n in Counter(header).items() if name and n > 1]
     if faults:
@@ -123,7 +130,7 @@ def read_manifest(path: Path, *, needs: Collection[str] = ("patient_id", "scan")
     patients = []
     for number, cells in enumerate(rows[1:], start=2):
         if any(cell.strip() for cell in cells):
-            values = _row(dict(zip(header, cells, strict=False)), wanted, comma=comma)
+            values = _row(dict(zip(header, cells, strict=False)), columns, wanted, comma=comma)
             faults += [f"row {number} column {column}: {fault}" for column, fault in values.faults]
             _place(values, path.parent, number, faults)
             patients.append(Patient(str(values.good.get("patient_id", "")), number, values.good))
@@ -165,16 +172,22 @@ class _Checked:
     faults: list[tuple[str, str]] = field(default_factory=list)
 
 
-def _row(cells: Mapping[str, str], wanted: Collection[str], *, comma: bool) -> _Checked:
+def _row(
+    cells: Mapping[str, str],
+    columns: Mapping[str, Callable[[str], Value]],
+    wanted: Collection[str],
+    *,
+    comma: bool,
+) -> _Checked:
     """Checked values of one row; text of an identifier is not repeated in a fault."""
     checked = _Checked()
-    for column, check in COLUMNS.items():
+    for column, check in columns.items():
         text = cells.get(column, "").strip()
         if text.lower() in MISSING:
             if column in wanted:
                 checked.faults.append((column, "is empty"))
             continue
-        if comma and column in ("age", "days"):
+        if comma and column in ("age", "days", "thickness"):
             text = text.replace(",", ".")
         try:
             checked.good[column] = check(text)
@@ -193,13 +206,19 @@ def _place(checked: _Checked, folder: Path, row: int, faults: list[str]) -> None
 
 
 def _doubles(patients: Sequence[Patient]) -> list[str]:
-    rows: dict[str, list[int]] = {}
+    """One patient in two rows, or one scan for two patients: it would stand on both sides of a split."""
+    rows: dict[tuple[str, str], list[int]] = {}
     for patient in patients:
         if patient.patient_id:
-            rows.setdefault(patient.patient_id, []).append(patient.row)
+            rows.setdefault(("patient_id", patient.patient_id), []).append(patient.row)
+        if "scan" in patient.values:
+            place = Path(str(patient.values["scan"])).resolve()
+            rows.setdefault(("scan", str(place)), []).append(patient.row)
     return [
         f"patient_id {name} stands in rows {', '.join(map(str, found))}"
-        for name, found in rows.items()
+        if column == "patient_id"
+        else f"column scan: rows {', '.join(map(str, found))} name the same scan"
+        for (column, name), found in rows.items()
         if len(found) > 1
     ]
 

@@ -10,6 +10,10 @@ from covid19net.phantom.lesions import Disease
 from covid19net.phantom.pneumonias import DISEASES, Sites, draw_disease
 from covid19net.phantom.thorax import Shape, lungs, plane_at
 from covid19net.phantom.tree import BRONCHI, HILA, LEVELS, Tree, bronchi, grow
+from covid19net.phantom.tumour import STATUSES, draw_tumour
+
+CANCER = "cancer"
+YOUNGEST, OLDEST = 18, 92  # years; adults
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +45,29 @@ class Patient:
     mottle: float = 14.0
 
 
-def draw_patient(rng: np.random.Generator, *, disease: str | None) -> Patient:
+def draw_patient(
+    rng: np.random.Generator,
+    *,
+    disease: str | None,
+    sex: str | None = None,
+    age: int | None = None,
+    egfr: str | None = None,
+) -> Patient:
     """Draw a patient.
 
     Args:
         rng: random numbers; equal states give equal patients.
-        disease: None (healthy), "covid", "bacterial", "mycoplasma", "viral" or "fungal".
+        disease: None (healthy), "covid", "bacterial", "mycoplasma", "viral", "fungal" or "cancer".
+        sex: "F" or "M"; drawn where not given.
+        age: years, 18 to 92; drawn where not given.
+        egfr: "mutant" or "wild", with cancer and only with it.
 
     Raises:
-        InputError: another disease.
+        InputError: another disease, sex or status.
     """
-    if disease is not None and disease not in DISEASES:
-        raise InputError(f"disease {disease!r} is not one of {', '.join(DISEASES)} or None")
-    sex = str(rng.choice(["F", "M"]))
-    age = int(np.clip(rng.normal(55, 17), 18, 92))
+    _check(disease, sex, age, egfr)
+    drawn_sex, drawn_age = str(rng.choice(["F", "M"])), int(np.clip(rng.normal(55, 17), YOUNGEST, OLDEST))
+    sex, age = sex or drawn_sex, drawn_age if age is None else age
     shape = _draw_shape(rng, sex)
     inflation = (sum(shape.dome) / 2 - 180) / 30  # deep breath: low domes, thin lung
     patient = Patient(
@@ -64,8 +77,22 @@ def draw_patient(rng: np.random.Generator, *, disease: str | None) -> Patient:
     )  # fmt: skip
     sites = _find_sites(rng, shape)
     vessels, airways = _grow_trees(rng, sites)
-    sick = draw_disease(rng, disease, sites, vessels[0] if rng.random() < 0.5 else vessels[2])
+    twigs = vessels[0] if rng.random() < 0.5 else vessels[2]
+    sick = draw_tumour(rng, egfr, sites) if egfr else draw_disease(rng, disease, sites, twigs)
     return replace(patient, vessels=vessels, airways=airways, disease=sick)
+
+
+def _check(disease: str | None, sex: str | None, age: int | None, egfr: str | None) -> None:
+    if disease not in (None, CANCER, *DISEASES):
+        raise InputError(f"disease {disease!r} is not one of {', '.join(DISEASES)}, {CANCER} or None")
+    if sex not in (None, "F", "M"):
+        raise InputError(f"sex must be F or M, got {sex!r}")
+    if age is not None and not YOUNGEST <= age <= OLDEST:
+        raise InputError(f"a synthetic patient is {YOUNGEST} to {OLDEST} years old, not {age}")
+    if (disease == CANCER) != (egfr is not None) or egfr not in (None, *STATUSES):
+        raise InputError(
+            f"egfr is {' or '.join(STATUSES)} with {CANCER} and not given otherwise, got {egfr!r}"
+        )
 
 
 def _draw_shape(rng: np.random.Generator, sex: str) -> Shape:

@@ -10,6 +10,7 @@ from covid19net.phantom.tree import Tree
 
 GROUND_GLASS, CONSOLIDATION, NODULE = 1, 2, 3
 Point = tuple[float, float, float]  # x, y, t, mm
+SPIKES = 40  # spicules around a whole lesion
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Lesion:
         rind: if positive, the opacity thins out at this depth under the pleura, mm.
         lobe: the side's lobe that bounds it (0 upper, 1 lower, 2 middle), None for no bound.
         hollow: radius of a cavity, mm.
+        spicules: length of the spikes that stand out of the border, mm.
     """
 
     kind: int
@@ -41,6 +43,7 @@ class Lesion:
     rind: float = 0.0
     lobe: int | None = None
     hollow: float = 0.0
+    spicules: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,17 +52,24 @@ class Disease:
 
     Attributes:
         name: what it is called, or None for healthy lungs.
+        pattern: what the picture shows: the name, or the disease it passes for.
+        severity: how much of the usual extent and density is reached, 0 to 1.
         lesions: opacities, painted in this order.
         buds: centrilobular nodules and tree-in-bud as short thick tubes.
         wall: thickness of the bronchial walls, times the usual.
         effusion: greatest depth of pleural fluid right and left, mm.
+        log_odds: natural logarithm of how much likelier the planted numbers are with the mutation than
+            without; 0 but for lung cancer.
     """
 
     name: str | None = None
+    pattern: str | None = None
+    severity: float = 0.0
     lesions: tuple[Lesion, ...] = ()
     buds: Tree | None = None
     wall: float = 1.0
     effusion: tuple[float, float] = (0.0, 0.0)
+    log_odds: float = 0.0
 
 
 def fissures(x: np.ndarray | float, y: np.ndarray | float, t: float) -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +114,7 @@ def paint_lesions(
     """
     labels = np.zeros(plane.x.shape, np.uint8)
     for k, lesion in enumerate(disease.lesions):
-        spread = 2.5 * lesion.edge + lesion.soft + 5
+        spread = 2.5 * lesion.edge + lesion.soft + lesion.spicules + 5
         (x, y, t), (wide, deep, high) = lesion.centre, (h + spread for h in lesion.half)
         window = plane.window((x - wide, x + wide), (y - deep, y + deep))
         if abs(plane.t - t) > high or window is None:
@@ -129,9 +139,22 @@ def _part(lesion: Lesion, shape: Shape, plane: Plane, pleura: np.ndarray, shift:
     waves = texture(shape.mottle, lesion.grain, plane, shift)
     ripples = texture(shape.mottle.transpose(2, 1, 0), 3.0, plane, shift)
     f = (rho - 1) * min(lesion.half) + lesion.edge * (waves + 0.5 * ripples)
+    if lesion.spicules:
+        f = f - lesion.spicules * _spikes(shape, lesion, plane)
     if lesion.rind:
         f = f + 0.6 * np.maximum(-pleura - lesion.rind, 0)
     return cover(np.maximum(f, _within(lesion, plane)), lesion.soft)
+
+
+def _spikes(shape: Shape, lesion: Lesion, plane: Plane) -> np.ndarray:
+    """1 along thin rays out of the lesion's centre, 0 between them; the patient's numbers aim the rays."""
+    x, y, t = lesion.centre
+    away = np.stack([plane.x - x, plane.y - y, np.full(plane.x.shape, plane.t - t, np.float32)])
+    away /= np.sqrt((away * away).sum(0)) + np.float32(1e-3)
+    rays = shape.mottle.ravel()[: 3 * SPIKES].reshape(SPIKES, 3)
+    rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    nearest = np.einsum("kd,dij->kij", rays, away).max(0)  # cosine of the angle to the nearest ray
+    return np.asarray(np.clip((nearest - 0.94) * 25, 0, 1))
 
 
 def _hollow(lesion: Lesion, plane: Plane, hu: np.ndarray) -> None:

@@ -1,0 +1,147 @@
+"""Seven synthetic hospitals after Table 1 of Wang et al. 2020: their patients and their scanners.
+
+From the paper: sets, regions, numbers of patients for each class, which sets have no comorbidity data, and
+how many have follow-up. Not in the paper, and chosen here: how the training set divides between its two
+regions, ages and share of women (near those of Guan 2020 Eur Respir J 55:2000547), and every scanner.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from covid19net.errors import InputError
+from covid19net.phantom.room import draw_clutter
+from covid19net.phantom.scanner import Scanner
+
+Protocol = tuple[float, float, bool]  # slice distance and thickness, mm; sharp kernel
+THICK, THIN = 8.0, (1.0, 2.0)  # mm; slices of the planted confounder
+LARGEST = 100_000  # patients of one class in one centre, at most
+
+
+@dataclass(frozen=True)
+class Centre:
+    """A hospital.
+
+    Attributes:
+        name: of its region.
+        set: which of the paper's sets its patients belong to.
+        classes: class -> number of patients: the diseases of `DISEASES`, "mutant" and "wild".
+        followed: how many of its COVID-19 patients have follow-up of more than five days.
+        comorbidity: whether comorbidity is recorded.
+        women: share.
+        age: mean and standard deviation, years.
+        protocols: how it scans, each equally often.
+        noise: standard deviation in soft tissue at 2.5 mm with a soft kernel, HU.
+        fov: mean width of the picture, mm.
+        contrast: share of scans with contrast medium.
+        padding: HU outside the field of view, or None.
+    """
+
+    name: str
+    set: str
+    classes: dict[str, int]
+    followed: int
+    comorbidity: bool
+    women: float
+    age: tuple[float, float]
+    protocols: tuple[Protocol, ...]
+    noise: float
+    fov: float
+    contrast: float = 0.1
+    padding: int | None = None
+
+
+CENTRES = (
+    Centre("Sichuan", "auxiliary", {"mutant": 2096, "wild": 2010}, 0, True,
+           0.49, (59, 11), ((1.0, 1.0, False), (5.0, 5.0, False), (1.25, 1.25, True)), 17, 370, 0.5),
+    Centre("Wuhan", "training", {"covid": 280, "bacterial": 64, "mycoplasma": 5, "fungal": 6}, 151, True,
+           0.47, (50, 16), ((1.5, 1.5, True), (5.0, 5.0, False)), 20, 360),
+    Centre("Henan", "training", {"covid": 280, "bacterial": 63, "mycoplasma": 6, "fungal": 5}, 150, True,
+           0.45, (48, 16), ((1.0, 1.0, False), (8.0, 8.0, False)), 24, 400, padding=-2000),
+    Centre("Anhui", "validation 1", {"covid": 102, "bacterial": 119, "mycoplasma": 5}, 0, False,
+           0.43, (47, 16), ((2.0, 2.0, True), (5.0, 5.0, False)), 22, 350, padding=-1024),
+    Centre("Heilongjiang", "validation 2", {"covid": 92, "bacterial": 25, "mycoplasma": 15, "viral": 29},
+           0, False, 0.46, (50, 17), ((1.25, 1.25, False), (10.0, 10.0, False)), 15, 390),
+    Centre("Beijing", "validation 3", {"covid": 53}, 53, True,
+           0.47, (48, 16), ((1.0, 1.0, True), (5.0, 5.0, False)), 18, 345),
+    Centre("Huangshi", "validation 4", {"covid": 117}, 117, True,
+           0.48, (52, 15), ((1.5, 1.5, False), (5.0, 5.0, True)), 26, 380, padding=-3024),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One patient of a cohort, before anything of them is drawn.
+
+    Attributes:
+        centre: where.
+        kind: the class, a key of `Centre.classes`.
+        number: in the cohort, from 0; with the seed it fixes the patient.
+        followed: whether there is follow-up.
+    """
+
+    centre: Centre
+    kind: str
+    number: int
+    followed: bool = False
+
+
+def plan_cohort(scale: float = 1.0, sets: tuple[str, ...] | None = None) -> list[Plan]:
+    """Patients of every centre, in the order of the paper's sets.
+
+    Args:
+        scale: factor on every number of patients; a class that is there keeps at least one.
+        sets: only these; None for all.
+
+    Raises:
+        InputError: a scale not above zero, or a set that is not there.
+    """
+    if not scale > 0:
+        raise InputError(f"the scale of a cohort must be above 0, got {scale}")
+    known = {centre.set for centre in CENTRES}
+    if sets is not None and not set(sets) <= known:
+        raise InputError(f"sets {', '.join(set(sets) - known)}: there are {', '.join(sorted(known))}")
+    plans: list[Plan] = []
+    first = 0
+    for centre in CENTRES:
+        number = first  # a patient's number does not depend on the scale or on the sets chosen
+        for kind, count in centre.classes.items():
+            chosen = max(1, round(scale * count)) if count else 0
+            followed = round(centre.followed / count * chosen) if kind == "covid" else 0
+            if sets is None or centre.set in sets:
+                plans += [Plan(centre, kind, number + i, i < followed) for i in range(chosen)]
+            number += LARGEST
+        first += LARGEST * len(centre.classes)
+    return plans
+
+
+def centre_scanner(
+    rng: np.random.Generator, centre: Centre, *, ill: bool, confounder: float = 0.0
+) -> Scanner:
+    """The scanner and settings for one patient of a centre.
+
+    Args:
+        rng: random numbers.
+        centre: where.
+        ill: whether the patient has COVID-19 (or the mutation).
+        confounder: chance, 0 to 1, that the label chooses the slices: thick for the ill, thin for the others.
+            Then a network can read the label off the scanner. Otherwise the scanner knows nothing of it.
+    """
+    spacing, thickness, sharp = centre.protocols[rng.integers(len(centre.protocols))]
+    planted, thin = rng.random() < confounder, rng.uniform(*THIN)
+    if planted:
+        spacing = thickness = THICK if ill else thin
+    contrast, early = rng.random() < centre.contrast, rng.uniform(0, 1)
+    arterial = rng.uniform(90, 330)
+    noise = centre.noise * (2.1 if sharp else 1.0) * np.exp(rng.normal(0, 0.25)) / np.sqrt(thickness / 2.5)
+    drawn = Scanner(
+        spacing=spacing, thickness=thickness, fov=float(rng.normal(centre.fov, 18)),
+        centre=(float(rng.normal(0, 9)), float(rng.normal(-42, 10))),
+        blur=float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.6, 1.0)),
+        sharpen=float(rng.uniform(0.4, 1.4)) if sharp else 0.0,
+        noise=float(np.clip(noise, 4, 90)),
+        grain=float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.6, 1.0)),
+        padding=centre.padding, clutter=draw_clutter(rng),
+        top=float(rng.uniform(15, 60)), bottom=float(rng.uniform(280, 340)),
+    )  # fmt: skip
+    return replace(drawn, enhancement=(arterial, 60 + 200 * early)) if contrast else drawn

@@ -1,0 +1,167 @@
+"""The lung images of a cohort, made once and kept on disk under a key of everything that decides them."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+import hashlib
+from pathlib import Path
+import secrets
+
+import numpy as np
+
+from covid19net.cohort import Patient
+from covid19net.errors import InputError, naming
+from covid19net.io import read_ct
+from covid19net.io.files import write_fault
+from covid19net.pipeline import Models, segment
+from covid19net.preprocess import AIR, IMAGE_SHAPE, SLICE_SIZE, lung_image, segmentation_affine
+from covid19net.volume import CTVolume, Overlay
+
+RECIPE = "lung-image-1"  # of the preprocessing; another name makes every image anew
+SAME_PLACE = 0.5  # mm a mask's grid may lie beside its scan's
+WHOLE = (1, 1, 1)  # an image as it is
+Shrink = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One patient's lung image and class.
+
+    Attributes:
+        path: a .npy file, float16, (48, 240, 360).
+        positive: of the class to be found.
+        patient: the row of the manifest.
+    """
+
+    path: Path
+    positive: bool
+    patient: Patient
+
+    def read(self, shrink: Shrink = WHOLE) -> np.ndarray:
+        """The image, float16; shrunken images have mean 0 and sd 1 again.
+
+        Args:
+            shrink: voxels along (z, y, x) whose mean is taken; whole divisors of the image's size.
+        """
+        image = np.load(self.path)
+        if shrink == WHOLE:
+            return np.asarray(image)
+        (z, y, x), (dz, dy, dx) = (n // d for n, d in zip(image.shape, shrink, strict=True)), shrink
+        small = image.astype(np.float32).reshape(z, dz, y, dy, x, dx).mean((1, 3, 5))
+        return np.asarray((small - small.mean()) / small.std(), np.float16)
+
+
+def content_hash(place: Path) -> str:
+    """SHA-256 of a file's bytes, or of every file's under a folder, in the order of their names."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def image_key(patient: Patient, lungs: str) -> str:
+    """Key of a patient's lung image: content of scan and mask, or the network that finds the lungs.
+
+    Args:
+        patient: a row of the manifest with a scan.
+        lungs: SHA-256 of the lung network, for patients without a mask.
+    """
+    scan, mask = patient.values["scan"], patient.values.get("lungs")
+    parts = (RECIPE, content_hash(Path(str(scan))), content_hash(Path(str(mask))) if mask else lungs)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def on_slice_grid(mask: np.ndarray, volume: CTVolume) -> Overlay:
+    """A lung mask of a scan as the lung network would give it: 256 x 256 a slice, end slices empty.
+
+    Args:
+        mask: on the scan's grid, (z, y, x); not 0 is lung.
+        volume: the scan.
+    """
+    rows, columns = (np.linspace(0, n - 1, SLICE_SIZE).round().astype(int) for n in mask.shape[1:])
+    small = (mask[:, rows][:, :, columns] > 0).astype(np.uint8)
+    small[[0, -1]] = 0
+    return Overlay(small, segmentation_affine(volume))
+
+
+def patient_image(patient: Patient, models: Models | None) -> np.ndarray:
+    """Read a patient's scan, find or read the lungs, and cut out the image: float32, (48, 240, 360).
+
+    Raises:
+        InputError: scan or mask cannot be read or do not fit, or there is neither mask nor network.
+        NotChestCTError: no usable lungs.
+    """
+    volume = read_ct(Path(str(patient.values["scan"]))).volume
+    volume = replace(volume, hu=np.maximum(volume.hu, AIR))
+    if "lungs" not in patient.values:
+        if models is None:
+            raise InputError(f"row {patient.row}: no lung mask, and no network to find the lungs with")
+        return lung_image(volume, segment(volume, models)[0].mask).values
+    mask = read_ct(Path(str(patient.values["lungs"]))).volume
+    if mask.shape != volume.shape or not np.allclose(mask.affine, volume.affine, atol=SAME_PLACE):
+        raise InputError(f"row {patient.row} column lungs: the mask lies on another grid than the scan")
+    return lung_image(volume, on_slice_grid(mask.hu, volume)).values
+
+
+def prepare(
+    patients: Sequence[Patient],
+    cache: Path,
+    *,
+    models: Models | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Make the lung images that are not in the cache yet.
+
+    Args:
+        patients: rows of a manifest with a scan, and a lung mask each unless models are given.
+        cache: folder, made where it is absent; 8 MB a patient.
+        models: to find lungs where a row has no mask.
+        workers: threads.
+        progress: called with the number of patients done and in all.
+
+    Returns:
+        The image of each patient: .npy, float16, (48, 240, 360).
+
+    Raises:
+        Covid19netError: the first scan that cannot be used, named by its row.
+    """
+    lungs = models.weights.lungs.card.sha256 if models else ""
+
+    def one(patient: Patient) -> Path:
+        with naming(f"row {patient.row}"):
+            path = cache / f"{image_key(patient, lungs)}.npy"
+            if not path.exists():
+                _keep(path, patient_image(patient, models).astype(np.float16))
+            return path
+
+    paths = []
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(one, patient) for patient in patients]
+        try:
+            for job in jobs:
+                paths.append(job.result())
+                if progress:
+                    progress(len(paths), len(patients))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return paths
+
+
+def _keep(path: Path, image: np.ndarray) -> None:
+    """Write an image whole or not at all; two runs may write the same one."""
+    if image.shape != IMAGE_SHAPE:
+        raise AssertionError(f"a lung image of shape {image.shape}")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            np.save(file, image)
+        part.replace(path)
+    except OSError as error:
+        raise write_fault(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
