@@ -4,7 +4,7 @@ The network is trained on shrunken images first, where a step costs a thirty-sec
 whole ones. What comes out shows how the system works; it says nothing about people.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch.nn import functional
 from covid19net import __version__
 from covid19net.errors import InputError
 from covid19net.nets.covid19net import COVID19Net
-from covid19net.train.fit import Batch, Schedule, fit
+from covid19net.train.fit import Batch, Schedule, Site, Supply, fit
 from covid19net.train.phantom_cases import OTHERS, WHOLE, Case, make_cases
 from covid19net.weights import WeightFile, tensors_of, write_weights
 
@@ -85,13 +85,11 @@ def vary(image: Tensor, rng: np.random.Generator) -> Tensor:
     return image
 
 
-def batches(
-    cases: Sequence[Case], shrink: tuple[int, int, int] = WHOLE
-) -> Callable[[np.random.Generator, int], Batch]:
-    """A function that draws batches: images (n, 1, z, y, x) and labels (n,), both float32.
+def supply_of(cases: Sequence[Case], shrink: tuple[int, int, int] = WHOLE) -> Supply[tuple[Tensor, float]]:
+    """How images are drawn, and batches of them: (n, 1, z, y, x) and labels (n,), both float32.
 
     Args:
-        cases: of both kinds; both are drawn equally often.
+        cases: of both kinds, which take turns in a batch.
         shrink: see `Case.read`; shrunken images are kept in memory (1 MB each at most), whole ones are not.
 
     Raises:
@@ -102,15 +100,17 @@ def batches(
         raise InputError("training needs cases with COVID-19 and cases with another pneumonia")
     kept = [case.read(shrink).astype(np.float16) for case in cases] if shrink != WHOLE else None
 
-    def draw(rng: np.random.Generator, count: int) -> Batch:
-        first = int(rng.integers(2))
-        chosen = [int(rng.choice(kinds[(first + k) % 2])) for k in range(count)]
-        images = [kept[i].astype(np.float32) if kept else cases[i].read() for i in chosen]
-        x = torch.stack([vary(torch.from_numpy(image), rng) for image in images])[:, None]
-        y = torch.tensor([cases[i].label for i in chosen])
+    def draw(rng: np.random.Generator, place: int) -> tuple[Tensor, float]:
+        i = int(rng.choice(kinds[place % 2]))
+        image = kept[i].astype(np.float32) if kept else cases[i].read()
+        return vary(torch.from_numpy(image), rng), cases[i].label
+
+    def collate(samples: Sequence[tuple[Tensor, float]], device: torch.device) -> Batch:
+        x = torch.stack([image for image, _ in samples])[:, None].to(device)
+        y = torch.tensor([label for _, label in samples], device=device)
         return x.contiguous(memory_format=torch.channels_last_3d), y
 
-    return draw
+    return Supply(draw, collate)
 
 
 class Logit(nn.Module):
@@ -180,8 +180,9 @@ def train_network(cases: Sequence[Case], stages: Sequence[Stage], work: Path) ->
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     loss = functional.binary_cross_entropy_with_logits
     for stage in stages:
-        draw = batches(cases, stage.shrink)
-        fit(Logit(network), draw, loss, stage.schedule, checkpoint=work / f"{stage.name}.safetensors")
+        supply = supply_of(cases, stage.shrink)
+        site = Site(checkpoint=work / f"{stage.name}.safetensors")
+        fit(Logit(network), supply, loss, stage.schedule, site=site)
     settle(network, cases[:SETTLING], stages[-1].schedule.batch)
     return network.eval()
 

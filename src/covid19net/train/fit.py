@@ -1,247 +1,202 @@
 """One training loop for every network: AdamW, one rise and fall of the learning rate, averaged weights.
 
-What differs between recipes, namely network, batches and loss, is an argument. A run that was cut off goes on
-from its last checkpoint to the same weights it would have had: the batch of a step depends on the seed and
-the step alone.
+What differs between recipes, namely network, samples, loss and judge, is an argument. A run that was cut off
+goes on from its last checkpoint to the same weights it would have had: the batch of a step depends on the
+seed and the step alone. Several processes share the batches of one run, see `covid19net.train.together`.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-import json
-import logging
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 import math
 from pathlib import Path
-from typing import Literal
+import time
+from typing import TypeVar
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.torch import save_file
 import torch
 from torch import Tensor, nn
 
 from covid19net.errors import InputError
+from covid19net.train.checkpoint import History, Run, begin, resume, store
+from covid19net.train.journal import Journal, journal
+from covid19net.train.schedule import Schedule, averaging, rate_at
+from covid19net.train.supply import Batch, Supply, batches
+from covid19net.train.together import average, on_first, rank, world
 
-LOG = logging.getLogger(__name__)
+__all__ = ["HERE", "Batch", "History", "Schedule", "Site", "Supply", "averaging", "fit", "rate_at"]
+
 GRADIENT_LIMIT = 5.0  # largest norm of a step's gradient; beyond it the gradient is scaled down
 
-Batch = tuple[Tensor, Tensor]
-Tensors = dict[str, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+Judge = Callable[[nn.Module], float]
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """The numbers of a training run; they are stored in its checkpoints and beside its weights.
+class Site:
+    """Where a run takes place and what it leaves there; none of it changes the weights.
 
     Attributes:
-        steps: number of batches.
-        batch: samples in a batch.
-        learning_rate: highest rate, reached at the end of the rise.
-        rise: share of the steps over which the rate rises from zero; it then falls along a half cosine.
-        weight_decay: of AdamW; on kernels only, not on biases and batch norms.
-        average: share of the running mean of the weights kept at each step.
-        precision: "bf16" computes convolutions in bfloat16 (autocast); weights stay float32.
-        save_every: steps between checkpoints.
-        seed: of batches and of nothing else; weights are initialised by the caller.
+        device: a torch device, this process's own.
+        workers: threads that draw samples ahead.
+        checkpoint: file of the run's state. An existing one of the same schedule is continued.
+        metrics: file of JSON lines: {step, loss, rate, seconds, samples_per_second} for each step and
+            {step, score, best} for each judgement, where best is the best score so far. When a run goes on
+            from a checkpoint, lines of later steps are cut off.
+        tensorboard: folder of the same numbers as curves.
+        progress: called after each step with the steps done, the steps of the schedule, the loss of the step,
+            and the score if the step was judged.
     """
 
-    steps: int
-    batch: int = 8
-    learning_rate: float = 8e-4
-    rise: float = 0.1
-    weight_decay: float = 0.02
-    average: float = 0.99
-    precision: Literal["f32", "bf16"] = "f32"
-    save_every: int = 100
-    seed: int = 0
+    device: str = "cpu"
+    workers: int = 1
+    checkpoint: Path | None = None
+    metrics: Path | None = None
+    tensorboard: Path | None = None
+    progress: Callable[[int, int, float, float | None], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.save_every < 1:
-            raise InputError(
-                "a training run needs at least one step, one sample a batch, one step a checkpoint"
-            )
-        if not (0 <= self.rise < 1 and 0 <= self.average < 1 and self.learning_rate > 0):
-            raise InputError("rise and average lie in [0, 1), the learning rate above 0")
+        if self.workers < 1:
+            raise InputError("samples need at least one thread to draw them")
 
 
-def rate_at(schedule: Schedule, step: int) -> float:
-    """Learning rate of a step (counted from 0): a linear rise, then half a cosine down to nearly zero."""
-    rise = schedule.rise * schedule.steps
-    if step < rise:
-        return schedule.learning_rate * (step + 1) / (rise + 1)
-    fall = (step - rise) / max(schedule.steps - rise, 1)
-    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * fall))
-
-
-def averaging(schedule: Schedule, step: int) -> float:
-    """Share of the running mean kept at a step; small at first, so that the start is soon forgotten."""
-    return min(schedule.average, (1 + step) / (10 + step))
-
-
-@dataclass(eq=False)
-class Run:
-    """A training run between two steps.
-
-    Attributes:
-        network: as trained so far.
-        optimiser: with its moments.
-        average: running mean of every floating tensor of the network's state.
-        losses: of the steps done.
-    """
-
-    network: nn.Module
-    optimiser: torch.optim.AdamW
-    average: Tensors
-    losses: list[float]
-
-    @property
-    def step(self) -> int:
-        """Number of steps done."""
-        return len(self.losses)
+HERE = Site()
 
 
 def fit(
     network: nn.Module,
-    draw: Callable[[np.random.Generator, int], Batch],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    supply: Supply[S],
+    loss: Loss,
     schedule: Schedule,
     *,
-    checkpoint: Path | None = None,
-    device: str = "cpu",
-) -> list[float]:
-    """Train the network in place and leave it with the averaged weights, in eval mode.
+    judge: Judge | None = None,
+    site: Site = HERE,
+) -> History:
+    """Train the network in place and leave it in eval mode, with the averaged weights of the best judgement.
+
+    Without a judge these are the averaged weights of the last step. In several processes, all of them call
+    this with the same arguments but for the device; the first one alone judges and writes files. A loss that
+    is a mean over samples then trains as in one process; any other is taken of each process's share.
 
     Args:
-        network: with its starting weights.
-        draw: makes a batch (inputs, targets) of the given size from a generator, its only chance.
+        network: with its starting weights, in the memory layout that suits it.
+        supply: of samples.
         loss: of the network's output and the targets, one number.
         schedule: the numbers of the run.
-        checkpoint: where to keep the state of the run. An existing file of the same schedule is continued.
-        device: a torch device.
+        judge: a score of the network, the larger the better, for example the AUC of patients kept for tuning.
+            It gets the network with averaged weights, in eval mode. The run stops when the score has not
+            risen for some time.
+        site: where the run takes place and what it leaves there.
 
     Returns:
-        The loss of each step, those before an interruption included.
+        Losses and scores, those before an interruption included.
 
     Raises:
-        InputError: the checkpoint is of another schedule or network, or the loss is no longer a number.
+        InputError: the checkpoint is of another schedule or network, the loss or a score is not a finite
+            number, or the processes cannot share a batch equally.
     """
-    run = begin(network.to(device), schedule)
-    if checkpoint is not None and checkpoint.exists():
-        restore(run, checkpoint, schedule)
-    network.train()
-
-    def draw_at(step: int) -> Batch:
-        return draw(np.random.default_rng([schedule.seed, step]), schedule.batch)
-
-    for batch in _ahead(draw_at, range(run.step, schedule.steps)):
-        run.losses.append(advance(run, batch, loss, schedule))
-        if run.step % 20 == 0:
-            LOG.info("step %d of %d: loss %.4f", run.step, schedule.steps, np.mean(run.losses[-20:]))
-        if checkpoint is not None and (run.step % schedule.save_every == 0 or run.step == schedule.steps):
-            store(run, checkpoint, schedule)
-    network.load_state_dict(run.average, strict=False)
+    if schedule.batch % world():
+        raise InputError(f"{world()} processes cannot share batches of {schedule.batch} equally")
+    device, first = torch.device(site.device), rank() == 0
+    run = begin(network, schedule, device)
+    resume(run, site.checkpoint, schedule, device)
+    coming = batches(supply, schedule, run.step, device, site.workers)
+    files = (site.metrics, site.tensorboard) if first else (None, None)
+    with closing(coming), journal(*files, run.step) as notes:
+        while not finished(run, schedule):
+            started = time.perf_counter()
+            advance(run, next(coming), loss, schedule)
+            seconds = time.perf_counter() - started
+            score = assess(run, judge, schedule, device)
+            if first:
+                record(run, schedule, site, notes, seconds, score)
+    network.load_state_dict(run.best or run.averaged.state_dict())
     network.eval()
-    return run.losses
+    return run.history
 
 
-def _ahead(draw_at: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
-    """The batches of the steps; the next one is drawn while the caller works on this one."""
-    with ThreadPoolExecutor(1) as pool:
-        coming: Future[Batch] | None = None
-        for step in steps:
-            following = pool.submit(draw_at, step)
-            if coming is not None:
-                yield coming.result()
-            coming = following
-        if coming is not None:
-            yield coming.result()
+def finished(run: Run, schedule: Schedule) -> bool:
+    """Whether all steps are done, or the score has not risen for long enough."""
+    return run.step == schedule.steps or run.history.waiting >= schedule.patience
 
 
-def begin(network: nn.Module, schedule: Schedule) -> Run:
-    """A run before its first step."""
-    kernels = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [
-        {"params": kernels, "weight_decay": schedule.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    average = {k: v.detach().clone() for k, v in network.state_dict().items() if v.is_floating_point()}
-    return Run(network, torch.optim.AdamW(groups, lr=schedule.learning_rate), average, [])
+def due(run: Run, every: int, schedule: Schedule) -> bool:
+    """Whether something done every so many steps, and after the last one, is to be done now."""
+    return run.step % every == 0 or finished(run, schedule)
 
 
-def advance(run: Run, batch: Batch, loss: Callable[[Tensor, Tensor], Tensor], schedule: Schedule) -> float:
-    """Do one step and return its loss.
+def advance(run: Run, batch: Batch, loss: Loss, schedule: Schedule) -> None:
+    """Do one step.
 
     Raises:
         InputError: the loss is not a finite number.
     """
-    device = next(run.network.parameters()).device
-    x, y = (t.to(device) for t in batch)
+    x, y = batch
     for group in run.optimiser.param_groups:
         group["lr"] = rate_at(schedule, run.step)
-    with _precision(schedule, device):
-        output = run.network(x)
+    with _chance(schedule, run.step, x.device), _precision(schedule, x.device):
+        output = run.trained(x)
     error = loss(output.float(), y)
-    if not torch.isfinite(error):
-        raise InputError(f"training diverged at step {run.step}: lower the learning rate")
     run.optimiser.zero_grad(set_to_none=True)
     error.backward()  # type: ignore[no-untyped-call]
+    value = average(error, run.network.parameters())
+    if not math.isfinite(value):
+        raise InputError(f"training diverged at step {run.step}: lower the learning rate")
     nn.utils.clip_grad_norm_(run.network.parameters(), GRADIENT_LIMIT)
     run.optimiser.step()
-    keep = averaging(schedule, run.step)
-    state = run.network.state_dict()
-    for name, mean in run.average.items():
-        mean.lerp_(state[name], 1 - keep)
-    return error.item()
+    keep, state = averaging(schedule, run.step), run.network.state_dict()
+    for name, mean in run.averaged.state_dict().items():
+        if mean.is_floating_point():
+            mean.lerp_(state[name], 1 - keep)
+        else:
+            mean.copy_(state[name])  # a count of batches
+    run.history.losses.append(value)
 
 
 def _precision(schedule: Schedule, device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, torch.bfloat16) if schedule.precision == "bf16" else nullcontext()
 
 
-def _state(run: Run) -> Tensors:
-    """Every tensor of a run under one flat name; the names of its moments are parameter positions."""
-    tensors = {f"network.{k}": v for k, v in run.network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in run.average.items()}
-    for i, moments in run.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{i}.{k}": v for k, v in moments.items()}
-    return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+@contextmanager
+def _chance(schedule: Schedule, step: int, device: torch.device) -> Iterator[None]:
+    """Let chance inside the network, such as dropout, depend on seed, step and process alone."""
+    seed = np.random.SeedSequence([schedule.seed, step, rank()]).generate_state(1)[0]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(seed))
+        yield
 
 
-def store(run: Run, path: Path, schedule: Schedule) -> None:
-    """Write a checkpoint; a file of that name is replaced only once the new one is whole."""
-    fresh = path.with_name(path.name + ".part")
-    facts = {"schedule": json.dumps(asdict(schedule)), "losses": json.dumps(run.losses)}
-    save_file(_state(run), fresh, metadata=facts)
-    fresh.replace(path)
+def assess(run: Run, judge: Judge | None, schedule: Schedule, device: torch.device) -> float | None:
+    """Judge the averaged weights where that is due, and keep them if they are the best so far.
 
-
-def restore(run: Run, path: Path, schedule: Schedule) -> None:
-    """Bring a run to the state of a checkpoint.
+    Returns:
+        The score, or None where the step is not judged.
 
     Raises:
-        InputError: the checkpoint was made with other numbers, or does not fit the network.
+        InputError: the score is not a finite number.
     """
-    with safe_open(path, "pt") as file:
-        facts, tensors = file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    if json.loads(facts.get("schedule", "null")) != asdict(schedule):
-        raise InputError(
-            f"{path.name} holds a run with another schedule: remove it, or train with its numbers"
-        )
-    parts: dict[str, Tensors] = {"network": {}, "average": {}, "optimiser": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
-    try:
-        run.network.load_state_dict(parts["network"])
-    except RuntimeError as error:
-        raise InputError(f"{path.name} holds a run of another network") from error
-    for name, mean in run.average.items():
-        mean.copy_(parts["average"][name])
-    state = run.optimiser.state_dict()
-    for name, tensor in parts["optimiser"].items():
-        i, _, moment = name.partition(".")
-        state["state"].setdefault(int(i), {})[moment] = tensor
-    run.optimiser.load_state_dict(state)
-    run.losses[:] = json.loads(facts["losses"])
+    if judge is None or not due(run, schedule.judge_every, schedule):
+        return None
+    score = float(on_first(lambda: judge(run.averaged.eval()), device))
+    if not math.isfinite(score):
+        raise InputError(f"the judge gave {score} after step {run.step}: a score must be a number")
+    run.history.scores.append((run.step, score))
+    if run.history.waiting == 0:
+        run.best = {name: tensor.clone() for name, tensor in run.averaged.state_dict().items()}
+    return score
+
+
+def record(
+    run: Run, schedule: Schedule, site: Site, notes: Journal, seconds: float, score: float | None
+) -> None:
+    """Leave at the site what there is to say after a step, the checkpoint last: it never runs ahead."""
+    loss, rate = run.history.losses[-1], rate_at(schedule, run.step - 1)
+    speed = schedule.batch / seconds
+    notes.note(run.step, loss=loss, rate=rate, seconds=seconds, samples_per_second=speed)
+    if score is not None and run.history.best is not None:
+        notes.note(run.step, score=score, best=run.history.best[1])
+    if site.progress is not None:
+        site.progress(run.step, schedule.steps, loss, score)
+    if site.checkpoint is not None and due(run, schedule.save_every, schedule):
+        store(run, site.checkpoint, schedule)

@@ -1,6 +1,6 @@
 """The recipe of the lung network: masked slices of several sources, disease painted in, DenseNet-FPN."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch.nn import functional
 from covid19net.errors import WeightsError
 from covid19net.nets.densenet_fpn import DenseNetFPN
 from covid19net.train.augment import Stack, apply_view, draw_view, standardized
-from covid19net.train.fit import Batch, Schedule, fit
+from covid19net.train.fit import HERE, Batch, History, Schedule, Site, Supply, fit
 from covid19net.train.lesions import LUNG, draw_lesions, paint_gas, paint_lesion
 from covid19net.train.lung_data import IGNORE, Source
 from covid19net.weights import WeightFile, tensors_of, write_weights
@@ -32,19 +32,20 @@ def draw_stack(source: Source, rng: np.random.Generator) -> Stack:
     return apply_view(stack, draw_view(rng, single=source.single))
 
 
-def batches(sources: Sequence[Source]) -> Callable[[np.random.Generator, int], Batch]:
-    """A function that draws batches: inputs (n, 3, y, x), masks (n, 1, y, x) of 0, 1, 255, both float32."""
+def supply_of(sources: Sequence[Source]) -> Supply[Stack]:
+    """How slices are drawn: inputs (n, 3, y, x), masks (n, 1, y, x) of 0, 1, 255, both float32."""
     shares = np.array([s.share for s in sources], np.float64)
     shares /= shares.sum()
 
-    def draw(rng: np.random.Generator, count: int) -> Batch:
-        chosen = [sources[i] for i in rng.choice(len(sources), count, p=shares)]
-        stacks = [draw_stack(source, rng) for source in chosen]
-        x = np.stack([standardized(s.hu) for s in stacks])
-        y = np.stack([s.mask[None] for s in stacks]).astype(np.float32)
-        return torch.from_numpy(x).contiguous(memory_format=torch.channels_last), torch.from_numpy(y)
+    def draw(rng: np.random.Generator, _: int) -> Stack:
+        return draw_stack(sources[rng.choice(len(sources), p=shares)], rng)
 
-    return draw
+    def collate(stacks: Sequence[Stack], device: torch.device) -> Batch:
+        x = torch.from_numpy(np.stack([standardized(s.hu) for s in stacks])).to(device)
+        y = torch.from_numpy(np.stack([s.mask[None] for s in stacks])).to(device)
+        return x.contiguous(memory_format=torch.channels_last), y.float()
+
+    return Supply(draw, collate)
 
 
 def lung_loss(logit: Tensor, target: Tensor) -> Tensor:
@@ -140,23 +141,21 @@ def train_lungs(
     sources: Sequence[Source],
     schedule: Schedule,
     *,
-    checkpoint: Path | None = None,
-    device: str = "cpu",
-) -> list[float]:
+    site: Site = HERE,
+) -> History:
     """Train a lung network in place; may be called again with other sources or a lower rate.
 
     Args:
         network: from `start_network`, or trained before.
         sources: where slices come from.
         schedule: the numbers of the run.
-        checkpoint: where to keep the state of the run, and from where to go on.
-        device: a torch device.
+        site: device, threads, and where the state and the record of the run are kept.
 
     Returns:
         The loss of each step.
     """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
-    return fit(network, batches(sources), lung_loss, schedule, checkpoint=checkpoint, device=device)
+    return fit(network, supply_of(sources), lung_loss, schedule, site=site)
 
 
 def store_lungs(network: DenseNetFPN, folder: Path, **card: object) -> WeightFile:
