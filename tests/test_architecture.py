@@ -70,7 +70,7 @@ def test_imports_point_down(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_the_command_line_speaks_and_reads_the_environment(path):
-    if path.name == "cli.py":
+    if path.parent.name == "cli":
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Name):

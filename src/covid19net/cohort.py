@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 import csv
 from dataclasses import dataclass, field
+import errno
 import io
 from pathlib import Path
 
-from covid19net.errors import InputError
+from covid19net.errors import InputError, ResourceError
 
 COMORBIDITIES = (  # of the paper's Table 1
     "diabetes",
@@ -99,6 +100,7 @@ COLUMNS: dict[str, Callable[[str], Value]] = {
     "died": _yes_or_no,
     "thickness": _number(0.1, THICKEST),
     "kernel": str,
+    "synthetic": _yes_or_no,
 }
 PATHS = {"scan", "lungs"}
 
@@ -247,3 +249,27 @@ def check_survival(patients: Sequence[Patient]) -> None:
         raise InputError(f"columns days and discharged: not filled in row {rows}")
     if not any(p.values["discharged"] for p in patients):
         raise InputError(f"column discharged: none of {len(patients)} patients was discharged: no event")
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
+    """Write rows as CSV, whole or not at all; the items of lists are joined with spaces, None is empty.
+
+    Raises:
+        InputError: the file cannot be written.
+        ResourceError: the disk is full.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text.getvalue())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        kind = ResourceError if error.errno == errno.ENOSPC else InputError
+        raise kind(f"{path.name}: cannot be written: {(error.strerror or str(error)).lower()}") from error
+    return path

@@ -45,7 +45,7 @@ def _linear_matrix(positions: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
-def heat_in_box(cam: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+def heat_in_box(cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (1, 1, 1)) -> np.ndarray:
     """The Grad-CAM map interpolated linearly on the voxels of the lung box.
 
     The first and last voxel centres of the box are those of the lung image; a voxel of the feature map lies
@@ -54,6 +54,7 @@ def heat_in_box(cam: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     Args:
         cam: from `grad_cam`.
         shape: voxels of the box, (z, y, x).
+        shrink: voxels of the lung image that are one voxel for the network, (z, y, x).
 
     Returns:
         float32, of that shape.
@@ -61,26 +62,28 @@ def heat_in_box(cam: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     matrices = []
     for axis, size in enumerate(shape):
         image = np.linspace(0, IMAGE_SHAPE[axis] - 1, size)
-        cells = (image - FIRST_CENTRE[axis]) / STRIDE[axis]
+        seen = (image - (shrink[axis] - 1) / 2) / shrink[axis]  # a block's centre is its voxel's
+        cells = (seen - FIRST_CENTRE[axis]) / STRIDE[axis]
         matrices.append(_linear_matrix(cells, cam.shape[axis]))
     along_z, along_y, along_x = matrices
     return np.asarray(along_y @ (np.tensordot(along_z, cam, 1) @ along_x.T))
 
 
-def heat_map(cam: np.ndarray, box: Box, volume: CTVolume) -> Overlay:
+def heat_map(cam: np.ndarray, box: Box, volume: CTVolume, shrink: Sequence[int] = (1, 1, 1)) -> Overlay:
     """The Grad-CAM map on the CT's own grid.
 
     Args:
         cam: from `grad_cam`.
         box: the lung box the image was made from.
         volume: the scan.
+        shrink: as in `Evidence`.
 
     Returns:
         uint8, percent of the map's own largest value (0 to 100), shape and affine of the CT; zero outside the
         box.
     """
     out = np.zeros(volume.shape, np.uint8)
-    heat = heat_in_box(cam, box.shape)
+    heat = heat_in_box(cam, box.shape, shrink)
     if heat.max() > 0:
         out[box.slices] = np.rint(heat * (FULL_SCALE / heat.max())).astype(np.uint8)
     return Overlay(out, volume.affine)

@@ -216,7 +216,7 @@ def analyze(
         evidence = models.diagnosis(image.values)
     with _timed(seconds, "maps", progress):
         cam = grad_cam(evidence)
-        heat = heat_map(cam, image.box, volume)
+        heat = heat_map(cam, image.box, volume, evidence.shrink)
         on_ct = lungs_on_ct(lungs, chance, volume)
         if not sides_known:
             np.minimum(on_ct.values, 1, out=on_ct.values)

@@ -222,3 +222,18 @@ def lung_image(volume: CTVolume, lungs: Overlay, box: Box | None = None) -> Lung
     if not deviation > 0:
         raise NotChestCTError("no lungs found: the lung box holds one single value")
     return LungImage(((image - image.mean(dtype=np.float64)) / deviation).astype(np.float32), box)
+
+
+def shrunken(image: np.ndarray, shrink: tuple[int, int, int]) -> np.ndarray:
+    """A lung image at reduced size: means of blocks of voxels, standardized again.
+
+    Args:
+        image: (48, 240, 360).
+        shrink: voxels along (z, y, x) whose mean is taken; whole divisors of the image's size.
+
+    Returns:
+        float32, mean 0 and sd 1.
+    """
+    (z, y, x), (dz, dy, dx) = (n // d for n, d in zip(image.shape, shrink, strict=True)), shrink
+    small = image.astype(np.float32).reshape(z, dz, y, dy, x, dx).mean((1, 3, 5))
+    return np.asarray((small - small.mean()) / small.std(), np.float32)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 CONVERTER = 1  # part of the file names: raise it when the same weights are to be converted anew
 SLICE_SHAPE = (1, 3, 256, 256)
 IMAGE_SHAPE = (1, 1, 48, 240, 360)
-MAPS_SHAPE = (1, 152, 6, 15, 23)
+MAPS = 152  # channels of the maps between backbone and head
+HALVINGS = (3, 4, 4)  # of the image along (z, y, x) on the way to the maps, each rounded up
 
 _IMPORT = Lock()
 
@@ -83,17 +84,34 @@ def _example_shapes(weights: WeightFile) -> dict[str, tuple[tuple[int, ...], tup
     """
     if weights.card.task == "lungs":
         return {"network": ((1, 3, 64, 64), SLICE_SHAPE)}
-    return {"backbone": ((1, 1, 16, 32, 48), IMAGE_SHAPE), "head": (MAPS_SHAPE, MAPS_SHAPE)}
+    maps = (1, MAPS, *maps_size(shrink_of(weights)))
+    return {"backbone": ((1, 1, 16, 32, 48), IMAGE_SHAPE), "head": (maps, maps)}
+
+
+def shrink_of(weights: WeightFile) -> tuple[int, int, int]:
+    """Voxels of the lung image along (z, y, x) that are one voxel for the network; (1, 1, 1) for most."""
+    z, y, x = weights.card.options.get("shrink", (1, 1, 1))
+    return z, y, x
+
+
+def maps_size(shrink: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Voxels (z, y, x) of the maps between backbone and head: (6, 15, 23) for a whole image."""
+    z, y, x = (
+        -(-(size // by) // 2**n) for size, by, n in zip(IMAGE_SHAPE[2:], shrink, HALVINGS, strict=True)
+    )
+    return z, y, x
 
 
 def torch_parts(weights: WeightFile) -> "dict[str, nn.Module]":
     """Load a weight file into the modules that make its parts, in evaluation mode."""
-    from covid19net.nets.covid19net import COVID19Net
+    from covid19net.nets.covid19net import COVID19Net, Shrunken
     from covid19net.nets.gradient import HeadWithGradient
 
     network = load_network(weights)
     if isinstance(network, COVID19Net):
-        return {"backbone": network.backbone, "head": HeadWithGradient(network.head)}
+        shrink = shrink_of(weights)
+        backbone = network.backbone if shrink == (1, 1, 1) else Shrunken(network.backbone, shrink)
+        return {"backbone": backbone, "head": HeadWithGradient(network.head)}
     return {"network": network}
 
 

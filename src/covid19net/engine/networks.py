@@ -14,6 +14,7 @@ from covid19net.engine.converted import (
     Converted,
     convert,
     find_converted,
+    shrink_of,
     torch_parts,
 )
 from covid19net.engine.device import choose_device
@@ -42,14 +43,17 @@ class Evidence:
     Attributes:
         logit: log-odds of COVID-19 against other pneumonia.
         features: the 64-dimensional DL feature, (64,); may be negative.
-        maps: output of dense block 3, (152, 6, 15, 23), axes (channel, z, y, x); >= 0.
+        maps: output of dense block 3, (152, 6, 15, 23), axes (channel, z, y, x); >= 0. Smaller where the
+            network sees a shrunken image.
         gradient: of the logit with respect to the maps, same shape.
+        shrink: voxels of the lung image along (z, y, x) that are one voxel for the network.
     """
 
     logit: float
     features: np.ndarray
     maps: np.ndarray
     gradient: np.ndarray
+    shrink: tuple[int, int, int] = (1, 1, 1)
 
 
 class LungNetwork:
@@ -104,9 +108,10 @@ class LungNetwork:
 class DiagnosisNetwork:
     """Evidence of a lung image. From `open_diagnosis`; may be used by several threads at once."""
 
-    def __init__(self, backbone: Runner, head: Runner) -> None:
+    def __init__(self, backbone: Runner, head: Runner, shrink: tuple[int, int, int] = (1, 1, 1)) -> None:
         self._backbone = backbone
         self._head = head
+        self._shrink = shrink
 
     def __call__(self, image: np.ndarray) -> Evidence:
         """Score one image.
@@ -121,7 +126,7 @@ class DiagnosisNetwork:
         batch = _checked(image, IMAGE_SHAPE[2:], "a lung image")[None, None]
         ((maps,),) = self._backbone.stream([batch])
         ((logit, features, gradient),) = self._head.stream([maps])
-        return Evidence(float(logit[0]), features[0], maps[0], gradient[0])
+        return Evidence(float(logit[0]), features[0], maps[0], gradient[0], self._shrink)
 
     def describe(self) -> dict[str, object]:
         """Engine, version, device, precision and threads."""
@@ -199,7 +204,8 @@ def open_diagnosis(
     else:
         modules = torch_parts(weights)
         runners += (TorchRunner(modules[name], device, precision="f32") for name in ("backbone", "head"))
-    return DiagnosisNetwork(*runners)
+    backbone, head = runners
+    return DiagnosisNetwork(backbone, head, shrink_of(weights))
 
 
 def describe(lungs: LungNetwork, diagnosis: DiagnosisNetwork) -> dict[str, object]:

@@ -120,6 +120,27 @@ class Head(nn.Module):
         return self.predict(features).squeeze(1), features
 
 
+class Shrunken(nn.Module):
+    """A backbone that sees the lung image shrunken: means of blocks of voxels, standardized again.
+
+    For networks trained at reduced size; they take the same lung image as the others.
+    """
+
+    def __init__(self, backbone: Backbone, shrink: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.shrink = shrink
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, 1, 48, 240, 360)
+        """Return the feature maps of the shrunken image."""
+        x = functional.avg_pool3d(x, self.shrink)
+        places = (1, 2, 3, 4)
+        mean = x.mean(places, keepdim=True)
+        sd = (x - mean).square().mean(places, keepdim=True).sqrt()
+        maps: Tensor = self.backbone((x - mean) / sd)
+        return maps
+
+
 class COVID19Net(nn.Module):
     """The whole network; `load_state_dict` keys begin with `backbone.` or `head.`."""
 

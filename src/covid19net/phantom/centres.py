@@ -5,6 +5,7 @@ how many have follow-up. Not in the paper, and chosen here: how the training set
 regions, ages and share of women (near those of Guan 2020 Eur Respir J 55:2000547), and every scanner.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -86,32 +87,49 @@ class Plan:
     followed: bool = False
 
 
-def plan_cohort(scale: float = 1.0, sets: tuple[str, ...] | None = None) -> list[Plan]:
+def plan_case(kind: str, centre: str) -> Plan:
+    """One patient of a class in a centre, who has follow-up where the class is COVID-19.
+
+    Raises:
+        InputError: no such class or centre.
+    """
+    kinds = list(dict.fromkeys(kind for c in CENTRES for kind in c.classes))
+    found = next((c for c in CENTRES if c.name.lower() == centre.lower()), None)
+    if found is None:
+        raise InputError(f"centre {centre!r}: there are {', '.join(c.name for c in CENTRES)}")
+    if kind not in kinds:
+        raise InputError(f"kind {kind!r}: there are {', '.join(kinds)}")
+    return Plan(found, kind, kinds.index(kind), kind == "covid")
+
+
+def plan_cohort(
+    scale: float = 1.0, sets: tuple[str, ...] | None = None, scales: Mapping[str, float] | None = None
+) -> list[Plan]:
     """Patients of every centre, in the order of the paper's sets.
 
     Args:
         scale: factor on every number of patients; a class that is there keeps at least one.
         sets: only these; None for all.
+        scales: set -> factor of its own.
 
     Raises:
         InputError: a scale not above zero, or a set that is not there.
     """
-    if not scale > 0:
-        raise InputError(f"the scale of a cohort must be above 0, got {scale}")
-    known = {centre.set for centre in CENTRES}
-    if sets is not None and not set(sets) <= known:
-        raise InputError(f"sets {', '.join(set(sets) - known)}: there are {', '.join(sorted(known))}")
+    factors = {centre.set: (scales or {}).get(centre.set, scale) for centre in CENTRES}
+    if not all(factor > 0 for factor in factors.values()):
+        raise InputError("the scale of a cohort must be above 0")
+    if sets is not None and not set(sets) <= factors.keys():
+        unknown = ", ".join(sorted(set(sets) - factors.keys()))
+        raise InputError(f"set {unknown}: there are {', '.join(factors)}")
     plans: list[Plan] = []
-    first = 0
+    first = 0  # a patient's number depends neither on the scale nor on the sets chosen
     for centre in CENTRES:
-        number = first  # a patient's number does not depend on the scale or on the sets chosen
         for kind, count in centre.classes.items():
-            chosen = max(1, round(scale * count)) if count else 0
+            chosen = max(1, round(factors[centre.set] * count))
             followed = round(centre.followed / count * chosen) if kind == "covid" else 0
             if sets is None or centre.set in sets:
-                plans += [Plan(centre, kind, number + i, i < followed) for i in range(chosen)]
-            number += LARGEST
-        first += LARGEST * len(centre.classes)
+                plans += [Plan(centre, kind, first + i, i < followed) for i in range(chosen)]
+            first += LARGEST
     return plans
 
 

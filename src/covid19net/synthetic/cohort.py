@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-import csv
-import io
 import json
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,6 +10,7 @@ import shutil
 import tempfile
 from typing import Any
 
+from covid19net.cohort import write_table
 from covid19net.io import write_dicom_series, write_volume
 from covid19net.io.files import write_fault
 from covid19net.phantom.centres import Plan
@@ -127,19 +126,3 @@ def _pool(workers: int) -> Iterator[Callable[..., "Future[dict[str, Any]]"]]:
         yield pool.submit
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """Write rows as CSV, whole or not at all; lists are joined with spaces, None is empty."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: " ".join(v) if isinstance(v, list) else v for k, v in row.items()})
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text.getvalue())
-        part.replace(path)
-    except OSError as error:
-        raise write_fault(path, error) from error
-    return path

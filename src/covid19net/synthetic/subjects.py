@@ -164,6 +164,7 @@ def manifest_row(plan: Plan, truth: dict[str, Any], scan: str, folder: str) -> d
         "sex": truth["sex"],
         "thickness": truth["thickness"],
         "kernel": truth["kernel"],
+        "synthetic": 1,
     }
     has = set(truth["comorbidities"])
     known = centre.comorbidity

@@ -1,11 +1,11 @@
 """Training COVID-19Net from a cohort: the auxiliary task first, then COVID-19 against other pneumonia.
 
-Wang et al. 2020, "Two-step transfer learning": the network learns EGFR status from the lung image, is transferred
-whole, and learns COVID-19. Nobody marks a lesion.
+Wang et al. 2020, "Two-step transfer learning": the network learns EGFR status from the lung image, is
+transferred whole, and learns COVID-19. Nobody marks a lesion.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from covid19net.evaluate import auc
 from covid19net.nets.covid19net import COVID19Net
-from covid19net.train.fit import fit
+from covid19net.train.fit import HERE, Site, fit
 from covid19net.train.images import Sample, Shrink
 from covid19net.train.recipes import Stage
 from covid19net.train.supply import Batch, Supply
@@ -24,8 +24,6 @@ from covid19net.weights import load_exactly
 
 MOMENTUM = 0.1  # of the batch norms' running statistics; Keras' 0.01 needs longer trainings than ours
 KEPT = 4 << 30  # bytes of shrunken images held in memory; more are read from disk each time
-
-Progress = Callable[[str, int, int, float, float | None], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +121,7 @@ def train_network(
     tuning: Sequence[Sample],
     stages: Sequence[Stage],
     work: Path,
-    *,
-    device: str = "cpu",
-    workers: int = 1,
-    tensorboard: bool = False,
-    progress: Progress | None = None,
+    site: Site = HERE,
 ) -> dict[str, float]:
     """Train in place, stage after stage; a run that was cut off goes on from its last checkpoint.
 
@@ -137,10 +131,7 @@ def train_network(
         tuning: their AUC decides which weights are kept and when to stop.
         stages: one after the other.
         work: folder of checkpoints and metrics: STAGE.safetensors, STAGE.jsonl.
-        device: a torch device.
-        workers: threads that draw samples.
-        tensorboard: whether to write TensorBoard events into work/tensorboard.
-        progress: called with stage, step, steps, loss and, after a judgement, the AUC on the tuning patients.
+        site: device, threads, progress; a TensorBoard folder gets one folder for each stage.
 
     Returns:
         Stage -> best AUC on the tuning patients.
@@ -152,22 +143,15 @@ def train_network(
         def judge(net: nn.Module, shrink: Shrink = stage.shrink) -> float:
             return auc(label, logits(net, tuning, shrink, next(net.parameters()).device)).value
 
-        def step(done: int, steps: int, loss: float, score: float | None, name: str = stage.name) -> None:
-            if progress:
-                progress(name, done, steps, loss, score)
-
-        result = fit(
-            Logit(network),
-            supply(training, stage.shrink),
-            functional.binary_cross_entropy_with_logits,
-            stage.schedule,
-            judge=judge,
+        here = replace(
+            site,
             checkpoint=work / f"{stage.name}.safetensors",
             metrics=work / f"{stage.name}.jsonl",
-            tensorboard=work / "tensorboard" / stage.name if tensorboard else None,
-            device=device,
-            workers=workers,
-            progress=step,
+            tensorboard=site.tensorboard and site.tensorboard / stage.name,
         )
-        best[stage.name] = result.best
+        loss = functional.binary_cross_entropy_with_logits
+        samples = supply(training, stage.shrink)
+        history = fit(Logit(network), samples, loss, stage.schedule, judge=judge, site=here)
+        assert history.best is not None  # the last step is judged
+        best[stage.name] = round(history.best[1], 4)
     return best

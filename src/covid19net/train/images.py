@@ -14,7 +14,14 @@ from covid19net.errors import InputError, naming
 from covid19net.io import read_ct
 from covid19net.io.files import write_fault
 from covid19net.pipeline import Models, segment
-from covid19net.preprocess import AIR, IMAGE_SHAPE, SLICE_SIZE, lung_image, segmentation_affine
+from covid19net.preprocess import (
+    AIR,
+    IMAGE_SHAPE,
+    SLICE_SIZE,
+    lung_image,
+    segmentation_affine,
+    shrunken,
+)
 from covid19net.volume import CTVolume, Overlay
 
 RECIPE = "lung-image-1"  # of the preprocessing; another name makes every image anew
@@ -43,12 +50,8 @@ class Sample:
         Args:
             shrink: voxels along (z, y, x) whose mean is taken; whole divisors of the image's size.
         """
-        image = np.load(self.path)
-        if shrink == WHOLE:
-            return np.asarray(image)
-        (z, y, x), (dz, dy, dx) = (n // d for n, d in zip(image.shape, shrink, strict=True)), shrink
-        small = image.astype(np.float32).reshape(z, dz, y, dy, x, dx).mean((1, 3, 5))
-        return np.asarray((small - small.mean()) / small.std(), np.float16)
+        image: np.ndarray = np.load(self.path)
+        return image if shrink == WHOLE else shrunken(image, shrink).astype(np.float16)
 
 
 def content_hash(place: Path) -> str:

@@ -1,0 +1,28 @@
+"""Commands on tables of patients."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from covid19net.cli.terminal import say
+
+cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
+
+
+@cohort_app.command("check")
+def cohort_check(
+    manifest: Annotated[Path, typer.Argument(help="CSV with one row a patient.")],
+    needs: Annotated[list[str] | None, typer.Option(help="Column that every row must fill.")] = None,
+) -> None:
+    """Name every fault of a manifest by row and column, all at once."""
+    from collections import Counter
+
+    from covid19net.cohort import read_manifest
+
+    patients = read_manifest(manifest, needs=needs or ["scan"])
+    say(f"{len(patients)} patients, no fault")
+    for column in ("set", "centre", "label", "egfr"):
+        counts = Counter(str(p.values[column]) for p in patients if column in p.values)
+        if counts:
+            say(f"{column}: {', '.join(f'{name} {n}' for name, n in sorted(counts.items()))}")

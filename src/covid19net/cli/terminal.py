@@ -1,0 +1,97 @@
+"""What the commands share: common options, lines, bars, and how a fault is told."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from covid19net.errors import Covid19netError, ResourceError
+
+if TYPE_CHECKING:
+    from covid19net.volume import Finding
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option("--home", envvar="COVID19NET_WEIGHTS", help="Folder of installed weights."),
+]
+WeightsOption = Annotated[str, typer.Option(help="'bundled', an installed name, or a folder.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, mps or torch-cpu.")]
+EverySliceOption = Annotated[
+    bool, typer.Option("--every-slice", help="Segment every slice, as published (slower).")
+]
+
+
+SeriesOption = Annotated[
+    str | None, typer.Option(help="SeriesInstanceUID to use when a folder holds several.")
+]
+IrregularOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-irregular", help="Read scans with missing, unevenly spaced or odd slices, with a warning."
+    ),
+]
+
+
+def say(text: str) -> None:
+    """One line for the user."""
+    typer.echo(text)
+
+
+def home_of(home: Path | None) -> Path:
+    """Folder of installed weights: as given, or the user's data folder."""
+    from platformdirs import user_data_path
+
+    return home or user_data_path("covid19net") / "weights"
+
+
+def cache_folder() -> Path:
+    """Where converted weights go when their own folder cannot be written."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("covid19net")
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[str, float], None]]:
+    """A bar on stderr that names the stage; silent when stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _stage, _share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda stage, share: bar.update(task, description=f"{title}: {stage}", completed=share)
+
+
+@contextmanager
+def fault_of(title: str, codes: list[int]) -> Iterator[None]:
+    """Tell a fault in one line on stderr, keep its exit code, and go on."""
+    try:
+        yield
+    except Covid19netError as error:
+        fault = error
+    except MemoryError:
+        fault = ResourceError("not enough memory")
+    except Exception as error:  # a fault of ours: one scan must not stop the others
+        if sys.flags.dev_mode:
+            raise
+        fault = Covid19netError(
+            f"unexpected fault ({type(error).__name__}); please report it with what `python -X dev -m "
+            "covid19net.cli` shows"
+        )
+    else:
+        return
+    typer.echo(f"{title}error: {fault}", err=True)
+    codes.append(fault.exit_code)
+
+
+def show_findings(findings: tuple["Finding", ...]) -> None:
+    """One line for each finding."""
+    for finding in findings:
+        say(f"{finding.code}: {finding.message}")

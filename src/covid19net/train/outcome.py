@@ -1,0 +1,222 @@
+"""What a training leaves: a weight set with its card, the scores of every patient, the measured numbers.
+
+All scores come from the engine that analysis uses, in float32, from the weights as they are written.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from covid19net.diagnose import probability_of
+from covid19net.engine import open_diagnosis
+from covid19net.errors import InputError
+from covid19net.evaluate import Estimate, auc, by_stratum, calibration, operating_point, youden_threshold
+from covid19net.train.images import WHOLE, Sample, Shrink
+from covid19net.weights import WeightFile, write_weights
+from covid19net.weights.reference import REFERENCE, fit_reference
+
+REFERENCE_IMAGES = 300  # training images, at most, whose features become the reference
+THIN = 3.0  # mm; slices up to this are called thin
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a network says of some patients.
+
+    Attributes:
+        samples: the patients.
+        probability: of the class to be found, (n,).
+        features: DL features, (n, 64).
+    """
+
+    samples: Sequence[Sample]
+    probability: np.ndarray
+    features: np.ndarray
+
+    @property
+    def label(self) -> np.ndarray:
+        """Class of each patient, bool, (n,)."""
+        return np.array([sample.positive for sample in self.samples], bool)
+
+
+@dataclass(frozen=True)
+class About:
+    """What the card says that no training knows.
+
+    Attributes:
+        task: "diagnosis" or "egfr".
+        name: of the set.
+        licence: of the weights.
+        origin: who made them.
+        training_data: what they have seen.
+        training_command: that made them.
+        demonstration: whether the patients are synthetic.
+        shrink: at which the network was trained last.
+        facts: further entries of the card's metrics.
+    """
+
+    task: str
+    name: str
+    licence: str
+    origin: str
+    training_data: str
+    training_command: str
+    demonstration: bool
+    shrink: Shrink = WHOLE
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Patients:
+    """Samples of a training, by their part in it."""
+
+    training: Sequence[Sample]
+    tuning: Sequence[Sample]
+    validation: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+
+
+def score(weights: WeightFile, samples: Sequence[Sample], device: str, progress: Progress | None) -> Scored:
+    """Run a weight file on whole lung images, as analysis does."""
+    network = open_diagnosis(weights, device)
+    found = []
+    for done, sample in enumerate(samples):
+        if progress:
+            progress(done, len(samples))
+        found.append(network(sample.read().astype(np.float32)))
+    probability = np.array([probability_of(evidence.logit) for evidence in found])
+    return Scored(samples, probability, np.stack([evidence.features for evidence in found]))
+
+
+def plain(estimate: Estimate) -> dict[str, float]:
+    """An estimate for a card."""
+    return {"value": round(estimate.value, 4), "low": round(estimate.low, 4), "high": round(estimate.high, 4)}
+
+
+def measured(scored: Scored, threshold: float) -> dict[str, Any]:
+    """Counts, AUC with its interval, and what the threshold does, for one set; strata by scanner and type."""
+    label, probability = scored.label, scored.probability
+    facts: dict[str, Any] = {"positive": int(label.sum()), "negative": int((~label).sum())}
+    if label.all() or not label.any():
+        share = (probability > threshold).mean()
+        return facts | {"called positive": round(float(share), 4)}
+    point = operating_point(label, probability, threshold)
+    fit = calibration(label, probability)
+    facts |= {
+        "auc": plain(auc(label, probability)),
+        "sensitivity": plain(point.sensitivity),
+        "specificity": plain(point.specificity),
+        "brier": round(fit.brier, 4),
+        "calibration": {"intercept": plain(fit.intercept), "slope": plain(fit.slope)},
+    }
+    for name, stratum in strata(scored.samples).items():
+        found = by_stratum(label, probability, stratum)
+        facts[f"auc by {name}"] = {s.name: plain(s.auc) for s in found if s.auc is not None}
+    return facts
+
+
+def strata(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """Slice thickness and kernel of each patient, as far as the manifest tells."""
+    thickness = [sample.patient.values.get("thickness") for sample in samples]
+    found = {}
+    if all(t is not None for t in thickness):
+        found["slices"] = np.array(["thin" if float(str(t)) <= THIN else "thick" for t in thickness])
+    kernels = [sample.patient.values.get("kernel") for sample in samples]
+    if all(k is not None for k in kernels):
+        found["kernel"] = np.array([str(k) for k in kernels])
+    return found
+
+
+def leave(
+    tensors: dict[str, np.ndarray],
+    patients: Patients,
+    about: About,
+    out: Path,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[WeightFile, dict[str, Scored]]:
+    """Score every patient, choose the threshold on the tuning patients, and write weights and card.
+
+    Args:
+        tensors: of the trained network.
+        patients: of the training.
+        about: for the card.
+        out: folder of the weight set.
+        device: as for `open_diagnosis`.
+        progress: called with images done and in all, for each set.
+
+    Returns:
+        The weight file, and the scores: "tuning" and each validation set.
+    """
+    options: dict[str, Any] = {} if about.shrink == WHOLE else {"shrink": list(about.shrink)}
+    written = {
+        "name": about.name, "licence": about.licence, "origin": about.origin,
+        "training_data": about.training_data, "training_command": about.training_command,
+        "demonstration": about.demonstration, "intended_use": intended_use(about), "limits": limits(about),
+    }  # fmt: skip
+    with TemporaryDirectory() as scratch:
+        bare = write_weights(Path(scratch), about.task, tensors, **written, options=options)
+        seen = score(bare, spread(patients.training, REFERENCE_IMAGES), device, progress)
+        sets = {"tuning": patients.tuning, **patients.validation}
+        scores = {name: score(bare, samples, device, progress) for name, samples in sets.items()}
+    tuning = scores["tuning"]
+    threshold = youden_threshold(tuning.label, tuning.probability)
+    reference = fit_reference(seen.features, tuning.features)
+    options |= {"threshold": round(threshold, 4), "distance_limit": reference.limit}
+    metrics = {name: measured(found, threshold) for name, found in scores.items()}
+    final = write_weights(
+        out,
+        about.task,
+        tensors | {REFERENCE + "mean": reference.mean, REFERENCE + "covariance": reference.covariance},
+        **written,
+        options=options,
+        metrics=metrics | dict(about.facts),
+    )
+    return final, scores
+
+
+def spread(samples: Sequence[Sample], count: int) -> Sequence[Sample]:
+    """At most so many samples, evenly from the whole list."""
+    if len(samples) <= count:
+        return samples
+    return [samples[i] for i in np.linspace(0, len(samples) - 1, count).round().astype(int)]
+
+
+def intended_use(about: About) -> str:
+    """What the weights are for."""
+    if about.demonstration:
+        return "Showing and testing the software. Never for a decision about a person."
+    return "Research. Not a medical device; not validated for use in care."
+
+
+def limits(about: About) -> str:
+    """What the numbers of the card do not say."""
+    if about.demonstration:
+        return (
+            "A demonstration. Trained and measured on synthetic scans alone: its probability, threshold and "
+            "heat map say nothing about a real person. Its accuracy on patients cannot be guessed from these "
+            "numbers. Healthy lungs were not among the training cases."
+        )
+    return "Measured on the sets named here alone; other scanners, diseases and populations may differ."
+
+
+def scores_table(scores: dict[str, Scored]) -> list[dict[str, Any]]:
+    """One row a patient: id, set, class, type, scanner, probability."""
+    rows = []
+    for name, scored in scores.items():
+        for sample, probability in zip(scored.samples, scored.probability, strict=True):
+            values = sample.patient.values
+            rows.append({
+                "patient_id": sample.patient.patient_id, "set": name, "positive": int(sample.positive),
+                "type": values.get("type", ""), "thickness": values.get("thickness", ""),
+                "kernel": values.get("kernel", ""), "probability": f"{probability:.6f}",
+            })  # fmt: skip
+    if not rows:
+        raise InputError("no patient was scored")
+    return rows

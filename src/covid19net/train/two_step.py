@@ -1,0 +1,213 @@
+"""From a manifest to a weight set: the auxiliary task, and the diagnosis that starts from it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from covid19net.cohort import Patient, read_manifest, write_table
+from covid19net.errors import InputError, WeightsError
+from covid19net.pipeline import Models
+from covid19net.train.classes import Split, is_positive, split_patients
+from covid19net.train.classify import start_network, train_network
+from covid19net.train.fit import HERE, Site
+from covid19net.train.images import Sample, prepare
+from covid19net.train.outcome import About, Patients, leave, scores_table
+from covid19net.train.recipes import Stage
+from covid19net.train.together import rank
+from covid19net.weights import WeightFile, load_tensors, tensors_of
+from covid19net.weights.reference import REFERENCE
+from covid19net.weights.registry import weight_files
+
+TaskName = Literal["auxiliary", "diagnosis"]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: the task of the weights, the column of the manifest, and the set to learn from."""
+
+    weights: str
+    column: str
+    training_set: str
+
+
+TASKS: Mapping[TaskName, Task] = {
+    "auxiliary": Task("egfr", "egfr", "auxiliary"),
+    "diagnosis": Task("diagnosis", "label", "training"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One training, as asked for.
+
+    Attributes:
+        task: what is learned.
+        stages: the recipe.
+        start: weight set whose network is transferred; None starts from random numbers.
+        seed: of the starting weights and of the choice of tuning patients.
+        name: of the weight set.
+        licence: of the weights.
+        origin: who trains.
+        command: that was given, for the card.
+    """
+
+    task: Task
+    stages: tuple[Stage, ...]
+    start: Path | None = None
+    seed: int = 0
+    name: str = "trained"
+    licence: str = "none stated"
+    origin: str = "not stated"
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a training keeps things.
+
+    Attributes:
+        out: folder of the weight set; gets scores.csv too.
+        work: folder of checkpoints and metrics.
+        cache: folder of lung images.
+    """
+
+    out: Path
+    work: Path
+    cache: Path
+
+
+def starting_tensors(folder: Path) -> tuple[dict[str, np.ndarray], str]:
+    """Tensors of the network to transfer, from a weight set: the auxiliary task's, else the diagnosis'.
+
+    Returns:
+        The tensors, and what they are, for the card.
+
+    Raises:
+        WeightsError: no such set, or it holds neither.
+    """
+    found = weight_files(folder)
+    weights = found.get("egfr") or found.get("diagnosis")
+    if weights is None:
+        raise WeightsError(f"{folder}: holds no COVID-19Net to start from")
+    tensors = {k: v for k, v in load_tensors(weights).items() if not k.startswith(REFERENCE)}
+    return tensors, f"{weights.card.name}, task {weights.card.task}, SHA-256 {weights.card.sha256[:12]}"
+
+
+def read_cohort(manifest: Path, plan: Plan, models: Models | None) -> tuple[list[Patient], Split]:
+    """Read a manifest and divide it.
+
+    Args:
+        manifest: CSV.
+        plan: of the training.
+        models: to find lungs; without them every row needs a mask.
+
+    Raises:
+        InputError: faults of the table, all at once, or too few patients.
+    """
+    needs = ["scan"] if models else ["scan", "lungs"]
+    patients = read_manifest(manifest, needs=needs, may=[plan.task.column])
+    if not any(plan.task.column in p.values for p in patients):
+        raise InputError(f"{manifest.name}: column {plan.task.column} is missing or empty in every row")
+    return patients, split_patients(patients, plan.task.column, plan.task.training_set, seed=plan.seed)
+
+
+def samples_of(
+    split: Split, column: str, cache: Path, models: Models | None, site: Site, progress: Progress | None
+) -> Patients:
+    """Lung images of every patient of a split."""
+
+    def samples(name: str, patients: Sequence[Patient]) -> list[Sample]:
+        def step(done: int, count: int) -> None:
+            if progress:
+                progress(f"images of {name}", done, count)
+
+        paths = prepare(patients, cache, models=models, workers=site.workers, progress=step)
+        return [Sample(path, is_positive(p, column), p) for path, p in zip(paths, patients, strict=True)]
+
+    return Patients(
+        samples("training", split.training),
+        samples("tuning", split.tuning),
+        {name: samples(name, found) for name, found in split.validation.items()},
+    )
+
+
+def train_task(
+    manifest: Path,
+    plan: Plan,
+    place: Workplace,
+    *,
+    models: Models | None = None,
+    site: Site = HERE,
+    progress: Progress | None = None,
+) -> WeightFile | None:
+    """Train COVID-19Net for one task and write a weight set ready for analysis.
+
+    Args:
+        manifest: CSV, see `covid19net.cohort`.
+        plan: what is trained and how.
+        place: where to.
+        models: to find the lungs of patients without a mask.
+        site: device, threads, TensorBoard, progress of the steps.
+        progress: of everything else: called with what is done, and how many of how many.
+
+    Returns:
+        The weights; None in all processes of a joint training but the first.
+
+    Raises:
+        InputError: faults in the manifest, or too few patients.
+        WeightsError: the weights to start from.
+    """
+    patients, split = read_cohort(manifest, plan, models)
+    tensors, origin = starting_tensors(plan.start) if plan.start else (None, "random numbers")
+    samples = samples_of(split, plan.task.column, place.cache, models, site, progress)
+    place.work.mkdir(parents=True, exist_ok=True)
+    network = start_network(tensors, plan.seed)
+    best = train_network(network, samples.training, samples.tuning, plan.stages, place.work, site)
+    if rank():
+        return None
+    facts = {"best AUC on tuning patients": best, "started from": origin, "recipe": recipe_facts(plan.stages)}
+    about = replace(describe(manifest, patients, split, plan), shrink=plan.stages[-1].shrink, facts=facts)
+
+    def step(done: int, count: int) -> None:
+        if progress:
+            progress("scoring", done, count)
+
+    weights, scores = leave(tensors_of(network), samples, about, place.out, device=site.device, progress=step)
+    write_table(place.out / "scores.csv", scores_table(scores))
+    return weights
+
+
+def recipe_facts(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """The recipe for the card."""
+    facts: list[dict[str, Any]] = json.loads(json.dumps([asdict(stage) for stage in stages]))
+    return facts
+
+
+def describe(manifest: Path, patients: Sequence[Patient], split: Split, plan: Plan) -> About:
+    """What the card says of a training."""
+    column = plan.task.column
+
+    def counts(group: Sequence[Patient]) -> str:
+        positive = sum(is_positive(p, column) for p in group)
+        return f"{positive} positive, {len(group) - positive} negative"
+
+    synthetic = any(p.values.get("synthetic") is True for p in patients)
+    kind = "synthetic patients (phantoms)" if synthetic else "patients"
+    centres = sorted({str(p.values["centre"]) for p in split.training if "centre" in p.values})
+    where = f" of {', '.join(centres)}" if centres else ""
+    data = (
+        f"{len(split.training)} {kind}{where} (column {column}: {counts(split.training)}); "
+        f"{len(split.tuning)} more ({counts(split.tuning)}) chose weights and threshold; "
+        f"manifest {manifest.name}"
+    )
+    return About(plan.task.weights, plan.name, plan.licence, plan.origin, data, plan.command, synthetic)
+
+
+def with_column(task: Task, column: str | None, training_set: str | None) -> Task:
+    """A task with another column or set."""
+    return replace(task, column=column or task.column, training_set=training_set or task.training_set)
