@@ -73,7 +73,7 @@ def draw_patient(
     patient = Patient(
         sex, age, shape, _draw_build(rng, sex, age, shape),
         parenchyma=float(rng.normal(-868 - 14 * np.clip(inflation, -2, 2), 14)),
-        gravity=float(rng.uniform(25, 110)), mottle=float(rng.uniform(8, 20)),
+        gravity=float(rng.uniform(10, 85)), mottle=float(rng.uniform(11, 24)),
     )  # fmt: skip
     sites = _find_sites(rng, shape)
     vessels, airways = _grow_trees(rng, sites)

@@ -83,16 +83,16 @@ def draw_scanner(rng: np.random.Generator) -> Scanner:
     fov = float(rng.uniform(310, 480))
     contrast = rng.random() < 0.3
     early = rng.uniform(0, 1)
-    noise = float(np.clip(rng.lognormal(np.log(42 if sharp else 20), 0.4) / np.sqrt(thickness / 2.5), 4, 90))
+    noise = float(np.clip(rng.lognormal(np.log(42 if sharp else 17), 0.4) / np.sqrt(thickness / 2.5), 4, 90))
     return Scanner(
         spacing=spacing,
         thickness=thickness,
         fov=fov,
         centre=(float(rng.normal(0, 9)), float(rng.normal(-42, 10))),
-        blur=float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.6, 1.0)),
+        blur=float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.4, 0.8)),
         sharpen=float(rng.uniform(0.4, 1.4)) if sharp else 0.0,
         noise=noise,
-        grain=float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.6, 1.0)),
+        grain=float(rng.uniform(0.22, 0.38) if sharp else rng.uniform(0.35, 0.6)),
         padding=int(rng.choice([-1024, -2000, -2048, -3024])) if rng.random() < 0.35 else None,
         clutter=draw_clutter(rng),
         enhancement=(rng.uniform(90, 330), rng.uniform(60, 260) * early + 40) if contrast else (0.0, 0.0),
