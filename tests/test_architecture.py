@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "covid19net"
 LAYERS = [
     {"errors"},
     {"volume"},
-    {"io", "gate", "phantom", "preprocess", "lungs", "nets", "cohort"},
+    {"io", "gate", "phantom", "preprocess", "lungs", "nets", "cohort", "evaluate"},
     {"weights"},
     {"engine"},
     {"segment", "diagnose", "explain"},

@@ -1,0 +1,46 @@
+"""How good a diagnosis is: pure functions from labels and scores to numbers with their intervals.
+
+A label is boolean (True: COVID-19), a score any finite number that is larger for COVID-19; both have the
+axis (patient,). Every result is a fraction, never percent, and never NaN: what cannot be computed is refused
+with the counts (InputError), or None where the docstring says so.
+"""
+
+from covid19net.evaluate.bootstrap import bootstrap
+from covid19net.evaluate.calibration import Bin, Calibration, calibrate
+from covid19net.evaluate.estimate import Estimate, proportion
+from covid19net.evaluate.operating import OperatingPoint, operating_point, youden_threshold
+from covid19net.evaluate.roc import (
+    AucComparison,
+    RankTest,
+    RocCurve,
+    auc,
+    compare_aucs,
+    compare_independent_aucs,
+    mann_whitney,
+    roc_curve,
+)
+from covid19net.evaluate.strata import StratifiedAuc, Stratum, by_stratum, within_strata_auc
+
+__all__ = [
+    "AucComparison",
+    "Bin",
+    "Calibration",
+    "Estimate",
+    "OperatingPoint",
+    "RankTest",
+    "RocCurve",
+    "StratifiedAuc",
+    "Stratum",
+    "auc",
+    "bootstrap",
+    "by_stratum",
+    "calibrate",
+    "compare_aucs",
+    "compare_independent_aucs",
+    "mann_whitney",
+    "operating_point",
+    "proportion",
+    "roc_curve",
+    "within_strata_auc",
+    "youden_threshold",
+]
