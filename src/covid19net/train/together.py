@@ -114,8 +114,8 @@ def joined(network: nn.Module, device: torch.device) -> nn.Module:
     shared = {id(t): t for t in itertools.chain(network.parameters(), network.buffers())}
     twin = copy.deepcopy(network, shared)
     if device.type == "cuda":
-        twin = nn.SyncBatchNorm.convert_sync_batchnorm(twin)  # type: ignore[no-untyped-call]
-        return twin
+        gathered: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(twin)  # type: ignore[no-untyped-call]
+        return gathered
     return _convert(twin)
 
 
