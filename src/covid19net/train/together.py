@@ -114,8 +114,8 @@ def joined(network: nn.Module, device: torch.device) -> nn.Module:
     shared = {id(t): t for t in itertools.chain(network.parameters(), network.buffers())}
     twin = copy.deepcopy(network, shared)
     if device.type == "cuda":
-        twin = nn.SyncBatchNorm.convert_sync_batchnorm(twin)  # type: ignore[no-untyped-call]
-        return twin
+        gathered: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(twin)  # type: ignore[no-untyped-call]
+        return gathered
     return _convert(twin)
 
 
@@ -141,8 +141,8 @@ class JoinedNorm(nn.Module):
         self.momentum = norm.momentum
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize (B, C, ...) by channel, in float32, and let the statistics of use follow."""
-        norm, wide = self.norm, x.float()
+        """Normalize (B, C, ...) by channel, in float32 at least, and let the statistics of use follow."""
+        norm, wide = self.norm, x.to(torch.promote_types(x.dtype, torch.float32))
         axes, column = [0, *range(2, x.ndim)], (-1, *[1] * (x.ndim - 2))
         mean = _mean(wide.mean(axes))
         centred = wide - mean.view(column)
@@ -156,9 +156,20 @@ class JoinedNorm(nn.Module):
         return (centred * scale.view(column) + norm.bias.view(column)).to(x.dtype)
 
 
-def _mean(x: Tensor) -> Tensor:
-    """Mean over all processes; gradients flow back to all of them."""
-    from torch.distributed.nn.functional import all_reduce
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; the gradient of every process's sum reaches every summand."""
 
-    total: Tensor = all_reduce(x)  # type: ignore[no-untyped-call]
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:  # noqa: ANN401  # torch's context
+        total = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:  # noqa: ANN401
+        return _Sum.forward(_, gradient)
+
+
+def _mean(x: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
     return total / world()
