@@ -48,6 +48,43 @@ def recipe(name: Annotated[str, typer.Argument(help="full, cpu, quick, or a JSON
     say(recipe_text(find_recipe(name)))
 
 
+@train_app.command("lungs")
+def lungs(  # noqa: PLR0913 - each argument is an option of the command
+    manifest: ManifestArgument,
+    out: OutOption,
+    steps: Annotated[int | None, typer.Option(help="Batches of 8 slices [2400].")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Starting weights of the DenseNet121 encoder, safetensors.")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = 2,
+    name: NameOption = "trained",
+    licence: LicenceOption = "none stated",
+    origin: OriginOption = "not stated",
+    tensorboard: BoardOption = False,
+) -> None:
+    """Learn to find the lungs from scans with lung masks."""
+    from dataclasses import replace
+
+    from covid19net.train.lung_cohort import FULL, train_lungs_from
+
+    schedule = replace(FULL, steps=steps or FULL.steps, seed=seed)
+    work = out / "work"
+    with joined(device) as here, training_bar("lungs", "Dice") as bar:
+        site = site_at(here, workers, work / "tensorboard" if tensorboard else None, bar.step)
+        site = replace(site, checkpoint=work / "lungs.safetensors", metrics=work / "lungs.jsonl")
+        weights = train_lungs_from(
+            manifest, out, schedule, encoder=encoder, site=site,
+            progress=lambda done, count: bar.part("slices", done, count),
+            name=name, licence=licence, origin=origin, training_command=typed_command(),
+        )  # fmt: skip
+    if weights is not None:
+        measured = weights.card.metrics
+        say(f"Dice on {measured['patients']} tuning patients {measured['dice_tuning']:.4f}")
+        say(f"written: {weights.path}")
+
+
 def two_step(task: "TaskName", purpose: str) -> None:
     """Add the command of one of the two steps."""
 
@@ -141,8 +178,9 @@ def site_at(
 class TrainingBar:
     """A bar for the steps with loss, score and time left, and one for what is done before and after them."""
 
-    def __init__(self, title: str, bar: "Progress | None") -> None:
+    def __init__(self, title: str, measure: str, bar: "Progress | None") -> None:
         self._title = title
+        self._measure = measure
         self._bar = bar
         self._task = bar.add_task(title, total=None) if bar else None
         self._score = ""
@@ -150,7 +188,7 @@ class TrainingBar:
     def step(self, done: int, steps: int, loss: float, score: float | None) -> None:
         """After a training step."""
         if score is not None:
-            self._score = f", AUC {score:.3f}"
+            self._score = f", {self._measure} {score:.3f}"
         self._show(f"{self._title}: loss {loss:.3f}{self._score}", done, steps)
 
     def part(self, what: str, done: int, count: int) -> None:
@@ -163,17 +201,17 @@ class TrainingBar:
 
 
 @contextmanager
-def training_bar(title: str) -> Iterator[TrainingBar]:
+def training_bar(title: str, measure: str = "AUC") -> Iterator[TrainingBar]:
     """A bar with the time left on stderr; silent when stderr is no terminal."""
     if not sys.stderr.isatty():
-        yield TrainingBar(title, None)
+        yield TrainingBar(title, measure, None)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield TrainingBar(title, bar)
+        yield TrainingBar(title, measure, bar)
 
 
 def show_card(weights: "WeightFile") -> None:

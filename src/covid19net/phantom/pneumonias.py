@@ -135,7 +135,9 @@ def _bacterial(rng: np.random.Generator, sites: Sites, _: Tree) -> Disease:
 def _mycoplasma(rng: np.random.Generator, sites: Sites, twigs: Tree) -> Disease:
     severity = float(rng.beta(2.0, 2.4))
     lesions, chosen = [], []
-    ends = twigs.end[twigs.level == twigs.level.max()][-len(twigs.end) // 5 :]
+    ends = twigs.end[twigs.level == twigs.level.max()][
+        ::2
+    ]  # neighbours in the list are neighbours in the lung
     side = int(rng.choice([-1, 1]))
     both = rng.random() < 0.5
     for _k in range(int(1 + rng.poisson(0.8 + 1.8 * severity))):

@@ -141,7 +141,8 @@ def train_network(
     for stage in stages:
 
         def judge(net: nn.Module, shrink: Shrink = stage.shrink) -> float:
-            return auc(label, logits(net, tuning, shrink, next(net.parameters()).device)).value
+            score: float = auc(label, logits(net, tuning, shrink, next(net.parameters()).device)).value
+            return score
 
         here = replace(
             site,

@@ -16,7 +16,6 @@ from covid19net.io.files import write_fault
 from covid19net.pipeline import Models, segment
 from covid19net.preprocess import (
     AIR,
-    IMAGE_SHAPE,
     SLICE_SIZE,
     lung_image,
     segmentation_affine,
@@ -103,10 +102,20 @@ def patient_image(patient: Patient, models: Models | None) -> np.ndarray:
         if models is None:
             raise InputError(f"row {patient.row}: no lung mask, and no network to find the lungs with")
         return lung_image(volume, segment(volume, models)[0].mask).values
-    mask = read_ct(Path(str(patient.values["lungs"]))).volume
+    mask = read_mask(Path(str(patient.values["lungs"])), volume)
+    return lung_image(volume, on_slice_grid(mask, volume)).values
+
+
+def read_mask(path: Path, volume: CTVolume) -> np.ndarray:
+    """Values of a lung mask on the grid of its scan: uint8, (z, y, x).
+
+    Raises:
+        InputError: it cannot be read, or lies on another grid.
+    """
+    mask = read_ct(path).volume
     if mask.shape != volume.shape or not np.allclose(mask.affine, volume.affine, atol=SAME_PLACE):
-        raise InputError(f"row {patient.row} column lungs: the mask lies on another grid than the scan")
-    return lung_image(volume, on_slice_grid(mask.hu, volume)).values
+        raise InputError(f"{path.name}: the lung mask is not on its scan's grid")
+    return mask.hu.astype(np.uint8)
 
 
 def prepare(
@@ -138,7 +147,7 @@ def prepare(
         with naming(f"row {patient.row}"):
             path = cache / f"{image_key(patient, lungs)}.npy"
             if not path.exists():
-                _keep(path, patient_image(patient, models).astype(np.float16))
+                keep_array(path, patient_image(patient, models).astype(np.float16))
             return path
 
     paths = []
@@ -154,10 +163,8 @@ def prepare(
     return paths
 
 
-def _keep(path: Path, image: np.ndarray) -> None:
-    """Write an image whole or not at all; two runs may write the same one."""
-    if image.shape != IMAGE_SHAPE:
-        raise AssertionError(f"a lung image of shape {image.shape}")
+def keep_array(path: Path, image: np.ndarray) -> None:
+    """Write an array whole or not at all; two runs may write the same one."""
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,12 @@ from covid19net.io import read_ct
 from covid19net.phantom import draw_patient, draw_scanner, scan_slices
 from covid19net.preprocess import AIR, SLICE_SIZE, zoom_matrix
 from covid19net.train.augment import CHANNELS
+from covid19net.train.images import read_mask
 from covid19net.train.lesions import LUNG
 from covid19net.volume import CTVolume
 
 IGNORE = 255  # mask value of pixels that nobody can tell
 HIGHEST = 3071  # HU kept
-SAME_PLACE = 0.5  # mm a mask's grid may lie beside its scan's
 # Heights at which a synthetic patient is seen, mm above the top of the lungs for the standard size: neck,
 # apices, twice the upper and middle chest, twice the lower chest, upper abdomen.
 LEVELS = ((10, 90), (-25, 0), (-150, -25), (-150, -25), (-240, -150), (-240, -150), (-330, -240))
@@ -171,7 +171,7 @@ def _read_slices(entry: dict[str, Any], folder: Path) -> tuple[np.ndarray, np.nd
 
 def _read_scan(entry: dict[str, Any], folder: Path) -> tuple[np.ndarray, np.ndarray]:
     volume = read_ct(folder / entry["ct"]).volume
-    mask = _read_mask(folder / entry["mask"], volume) if entry["mask"] else np.zeros(volume.shape, np.uint8)
+    mask = read_mask(folder / entry["mask"], volume) if entry["mask"] else np.zeros(volume.shape, np.uint8)
     left_out = {i for a, b in entry.get("leave_out", []) for i in range(a, b)}
     chosen = [i for a, b in entry["slices"] for i in range(a, b) if i not in left_out]
     return with_neighbours(small_hu(volume), chosen), small_mask(mask[chosen])
@@ -181,10 +181,3 @@ def _draw_phantoms(entry: dict[str, Any], _: Path) -> tuple[np.ndarray, np.ndarr
     hu, mask = phantom_slices(int(entry["patients"]), [int(seed) for seed in entry["seeds"]])
     keep = mask.any(axis=(1, 2)) == bool(entry["lung"])
     return hu[keep], mask[keep]
-
-
-def _read_mask(path: Path, volume: CTVolume) -> np.ndarray:
-    found = read_ct(path).volume
-    if found.shape != volume.shape or not np.allclose(found.affine, volume.affine, atol=SAME_PLACE):
-        raise InputError(f"{path.name}: the lung mask is not on its scan's grid")
-    return found.hu.astype(np.uint8)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from covid19net.errors import WeightsError
 from covid19net.nets.densenet_fpn import DenseNetFPN
 from covid19net.train.augment import Stack, apply_view, draw_view, standardized
-from covid19net.train.fit import HERE, Batch, History, Schedule, Site, Supply, fit
+from covid19net.train.fit import HERE, Batch, History, Judge, Schedule, Site, Supply, fit
 from covid19net.train.lesions import LUNG, draw_lesions, paint_gas, paint_lesion
 from covid19net.train.lung_data import IGNORE, Source
 from covid19net.weights import WeightFile, tensors_of, write_weights
@@ -141,6 +141,7 @@ def train_lungs(
     sources: Sequence[Source],
     schedule: Schedule,
     *,
+    judge: Judge | None = None,
     site: Site = HERE,
 ) -> History:
     """Train a lung network in place; may be called again with other sources or a lower rate.
@@ -149,13 +150,14 @@ def train_lungs(
         network: from `start_network`, or trained before.
         sources: where slices come from.
         schedule: the numbers of the run.
+        judge: see `fit`.
         site: device, threads, and where the state and the record of the run are kept.
 
     Returns:
         The loss of each step.
     """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
-    return fit(network, supply_of(sources), lung_loss, schedule, site=site)
+    return fit(network, supply_of(sources), lung_loss, schedule, judge=judge, site=site)
 
 
 def store_lungs(network: DenseNetFPN, folder: Path, **card: object) -> WeightFile:

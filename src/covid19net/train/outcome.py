@@ -14,7 +14,7 @@ import numpy as np
 from covid19net.diagnose import probability_of
 from covid19net.engine import open_diagnosis
 from covid19net.errors import InputError
-from covid19net.evaluate import Estimate, auc, by_stratum, calibration, operating_point, youden_threshold
+from covid19net.evaluate import Estimate, auc, by_stratum, calibrate, operating_point, youden_threshold
 from covid19net.train.images import WHOLE, Sample, Shrink
 from covid19net.weights import WeightFile, write_weights
 from covid19net.weights.reference import REFERENCE, fit_reference
@@ -106,13 +106,15 @@ def measured(scored: Scored, threshold: float) -> dict[str, Any]:
         share = (probability > threshold).mean()
         return facts | {"called positive": round(float(share), 4)}
     point = operating_point(label, probability, threshold)
-    fit = calibration(label, probability)
+    fit = calibrate(label, probability)
     facts |= {
         "auc": plain(auc(label, probability)),
         "sensitivity": plain(point.sensitivity),
         "specificity": plain(point.specificity),
-        "brier": round(fit.brier, 4),
-        "calibration": {"intercept": plain(fit.intercept), "slope": plain(fit.slope)},
+        "brier": plain(fit.brier),
+        "calibration in the large": plain(fit.in_the_large),
+        "calibration slope": plain(fit.slope) if fit.slope else None,
+        "expected calibration error": round(fit.expected_error, 4),
     }
     for name, stratum in strata(scored.samples).items():
         found = by_stratum(label, probability, stratum)
