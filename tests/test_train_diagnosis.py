@@ -11,11 +11,11 @@ from covid19net.preprocess import IMAGE_SHAPE
 from covid19net.train import diagnosis, phantom_cases
 from covid19net.train.diagnosis import (
     Stage,
-    batches,
     best_threshold,
     measure,
     probabilities,
     settle,
+    supply_of,
     train_diagnosis,
     train_network,
     vary,
@@ -111,21 +111,27 @@ def test_a_halved_image_is_made_of_means_of_eight(tmp_path):
     np.testing.assert_allclose(halved, expected, atol=1e-5)
 
 
+def batch(supply, seed, count):
+    samples = [supply.draw(np.random.default_rng([seed, i]), i) for i in range(count)]
+    return supply.collate(samples, torch.device("cpu"))
+
+
 def test_batches_hold_both_kinds_and_depend_on_the_generator_alone(toy):
-    draw = batches(toy)
-    x, y = draw(np.random.default_rng(1), 4)
-    again, _ = draw(np.random.default_rng(1), 4)
-    other, _ = draw(np.random.default_rng(2), 4)
+    supply = supply_of(toy)
+    x, y = batch(supply, 1, 4)
+    again, _ = batch(supply, 1, 4)
+    other, _ = batch(supply, 2, 4)
     assert x.shape == (4, 1, *SMALL)
-    assert y.sum() == 2
+    assert y.tolist() == [0, 1, 0, 1]
+    assert x.dtype == y.dtype == torch.float32
     assert torch.equal(x, again)
     assert not torch.equal(x, other)
-    assert batches(toy, HALVED)(np.random.default_rng(1), 2)[0].shape == (2, 1, 4, 20, 30)
+    assert batch(supply_of(toy, HALVED), 1, 2)[0].shape == (2, 1, 4, 20, 30)
 
 
 def test_one_kind_alone_is_refused(toy):
     with pytest.raises(InputError, match="another pneumonia"):
-        batches(toy[::2])
+        supply_of(toy[::2])
 
 
 def test_variations_keep_the_picture(image):

@@ -261,6 +261,16 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path, mo
     assert [p.name for p in tmp_path.iterdir()] == ["run.safetensors"]
 
 
+def test_a_resumed_run_has_its_moments_in_the_layout_of_the_weights(tmp_path):
+    site, schedule = Site(checkpoint=tmp_path / "run.safetensors"), Schedule(2, 4)
+    fit(small_network(), BLOBS, squared, schedule, judge=lambda _: 1.0, site=site)
+    run = checkpoints.begin(small_network(), schedule, torch.device("cpu"))
+    checkpoints.resume(run, site.checkpoint, schedule, torch.device("cpu"))
+    assert run.best["0.weight"].stride() == (27, 1, 9, 3, 1)  # channels last: 27 voxels, one channel
+    for weight, moments in run.optimiser.state.items():
+        assert moments["exp_avg"].stride() == moments["exp_avg_sq"].stride() == weight.stride()
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path):
     schedule = Schedule(5, 4, save_every=100)
     first, second = small_network(), small_network()

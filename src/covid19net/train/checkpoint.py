@@ -149,7 +149,7 @@ def _put(run: Run, tensors: Tensors) -> None:
         parts[part][rest] = tensor
     run.network.load_state_dict(parts["network"])
     run.averaged.load_state_dict(parts["averaged"])
-    # Moments and weights keep one memory layout: another order of the same sums would round differently.
+    # As in an uninterrupted run, what belongs to a weight has the memory layout of the weight.
     here = run.averaged.state_dict()
     run.best = {name: torch.empty_like(here[name]).copy_(tensor) for name, tensor in parts["best"].items()}
     parameters = [p for group in run.optimiser.param_groups for p in group["params"]]
