@@ -1,16 +1,19 @@
 """Shapes and textures as functions of place, the building blocks of the synthetic chest.
 
 Shapes are signed distances in millimetres, negative inside. Everything is evaluated on one axial plane at a
-time, so that a few slices of any size cost no more than those slices.
+time, so that a few slices of any size cost no more than those slices. Planes are float32 and large, so the
+work is done in place.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import lru_cache
 
 import numpy as np
 
 Window = tuple[slice, slice]
-EVERYWHERE: Window = (slice(None), slice(None))
+FAR = 1e3  # mm; distance to a shape that the plane does not meet
+DEEP = 40.0  # mm around an organ where its distance is known; lesions look no further under the pleura
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,7 @@ class Plane:
         x: mm to the patient's left of the spine, axes (row, column).
         y: mm behind the centre of the vertebral body at this level, axes (row, column).
         t: mm below the top of the lungs.
-        room: coordinates in the room (LPS mm): x of the columns, y of the rows.
+        room: coordinates in the room (LPS mm): x of the columns, y of the rows; evenly spaced.
         z: height in the room, mm.
         pixel: pixel size in anatomical mm.
         back: 3x2 matrix from (x, y, 1) to room (x, y), without the small warp.
@@ -40,14 +43,15 @@ class Plane:
 
         The margin (mm) covers the warp and the patient's roll.
         """
-        corners = np.array([[a, b, 1.0] for a in x for b in y]) @ self.back
+        back = self.back.tolist()
         found = []
-        for axis, coordinates in ((1, self.room[1]), (0, self.room[0])):
-            low, high = corners[:, axis].min() - margin, corners[:, axis].max() + margin
-            start, stop = np.searchsorted(coordinates, (low, high))
+        for axis in (1, 0):
+            places = [a * back[0][axis] + b * back[1][axis] + back[2][axis] for a in x for b in y]
+            ends = min(places) - margin, max(places) + margin
+            start, stop = (int(self.room[axis].searchsorted(end)) for end in ends)
             if start >= stop:
                 return None
-            found.append(slice(int(start), int(stop)))
+            found.append(slice(start, stop))
         return found[0], found[1]
 
     def cut(self, window: Window) -> "Plane":
@@ -55,6 +59,30 @@ class Plane:
         rows, columns = window
         room = self.room[0][columns], self.room[1][rows]
         return replace(self, x=self.x[window], y=self.y[window], room=room)
+
+    def locate(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column, as fractions, where the plane has the anatomical coordinates x and y (1-D).
+
+        The warp is undone by steps from the pixel found before; off the plane it is ignored.
+        """
+        steps = [float(r[1] - r[0]) if len(r) > 1 else 1.0 for r in self.room]
+        column, row = ((x * a + y * b + c - r[0]) / s
+                       for (a, b, c), r, s in zip(self.back.T, self.room, steps, strict=True))  # fmt: skip
+        for _ in range(2):
+            i = np.clip(np.rint(row), 0, len(self.room[1]) - 1).astype(np.intp)
+            j = np.clip(np.rint(column), 0, len(self.room[0]) - 1).astype(np.intp)
+            dx, dy = x - self.x[i, j], y - self.y[i, j]
+            column = j + (dx * self.back[0, 0] + dy * self.back[1, 0]) / steps[0]
+            row = i + (dx * self.back[0, 1] + dy * self.back[1, 1]) / steps[1]
+        return row, column
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Distance to a shape on the part of a plane that can hold it."""
+
+    window: Window
+    distance: np.ndarray
 
 
 def squircle(
@@ -68,12 +96,21 @@ def squircle(
         half: half axes (x, y), mm; arrays are allowed.
         corner: 0 gives an ellipse, 1 a rectangle (Fernandez Guasti's squircle).
     """
-    u, v = (dx / half[0]) ** 2, (dy / half[1]) ** 2
+    u, v = np.square(dx / half[0]), np.square(dy / half[1])
     rho = u + v
     if corner:
-        rho = 0.5 * (rho + np.sqrt(np.maximum(rho * rho - (4 * corner) * u * v, 0)))
-    rho = np.sqrt(np.maximum(rho, 1e-6))
-    return np.asarray(np.sqrt(dx * dx + dy * dy + 1e-4) * (1 - 1 / rho))
+        u *= v
+        u *= -4 * corner
+        u += np.square(rho, out=v)
+        rho += np.sqrt(np.maximum(u, 0, out=u), out=u)
+        rho *= 0.5
+    np.sqrt(np.maximum(rho, 1e-6, out=rho), out=rho)
+    away = np.square(dx, out=u)
+    away += np.square(dy, out=v)
+    away += 1e-4
+    np.sqrt(away, out=away)
+    away -= np.divide(away, rho, out=rho)
+    return away
 
 
 def capsule(
@@ -91,45 +128,96 @@ def capsule(
     (ax, ay, at), (dx, dy, dt) = ends[0].tolist(), (ends[1] - ends[0]).tolist()  # plain floats keep float32
     px, py, pt = x - ax, y - ay, t - at
     square = max(dx * dx + dy * dy + dt * dt, 1e-6)
-    s = np.clip(px * (dx / square) + py * (dy / square) + pt * dt / square, 0, 1)
-    px -= s * dx
-    py -= s * dy
-    qt = pt - s * dt
-    return np.asarray(np.sqrt(px * px + py * py + qt * qt) - (radii[0] + s * (radii[1] - radii[0])))
+    s = px * (dx / square)
+    step = py * (dy / square)
+    s += step
+    s += pt * dt / square
+    np.clip(s, 0, 1, out=s)
+    px -= np.multiply(s, dx, out=step)
+    py -= np.multiply(s, dy, out=step)
+    np.subtract(pt, np.multiply(s, dt, out=step), out=step)
+    px *= px
+    px += np.square(py, out=py)
+    px += np.square(step, out=step)
+    np.sqrt(px, out=px)
+    s *= radii[0] - radii[1]
+    px += s
+    px -= radii[0]
+    return px
 
 
-def tube(x: np.ndarray, y: np.ndarray, t: float, path: np.ndarray) -> np.ndarray | None:
-    """Distance to a bent tube, None when the plane stays clear of it.
+def extent(mask: np.ndarray) -> Window | None:
+    """The smallest window that holds all of a mask, None of an empty one."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def mirrored(
+    plane: Plane, ends: tuple[np.ndarray, np.ndarray], radii: tuple[float, float], reach: float
+) -> list[Patch]:
+    """A straight tube (x > 0) and its mirror image, each on the part of the plane within `reach` mm."""
+    reach += max(radii)
+    (x0, x1), (y0, y1) = (sorted((float(ends[0][k]), float(ends[1][k]))) for k in (0, 1))
+    found = []
+    for side in (-1, 1):
+        low, high = sorted((side * x0, side * x1))
+        window = plane.window((low - reach, high + reach), (y0 - reach, y1 + reach))
+        if window is not None:
+            x, y = plane.x[window] * side, plane.y[window]
+            found.append(Patch(window, capsule(x, y, plane.t, ends, radii)))
+    return found
+
+
+def stretch(plane: Plane, a: np.ndarray, b: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Box (low, high), each (pieces, 2) x and y in mm, that holds what straight tubes show on a plane.
 
     Args:
-        x: anatomical x, mm.
-        y: anatomical y, mm.
-        t: anatomical depth, mm.
-        path: rows (x, y, t, radius), mm.
+        plane: where.
+        a: (pieces, 3) x, y, t of one end.
+        b: (pieces, 3) of the other end.
+        reach: (pieces,) how far from its axis a tube is looked at, mm.
     """
-    best = None
-    for a, b in pairwise(path):
-        reach = max(a[3], b[3]) + 6
-        if min(a[2], b[2]) - reach < t < max(a[2], b[2]) + reach:
-            f = capsule(x, y, t, (a[:3], b[:3]), (float(a[3]), float(b[3])))
-            best = f if best is None else np.minimum(best, f)
-    return best
+    rise = b[:, 2] - a[:, 2]
+    rise = np.where(np.abs(rise) > 1e-3, rise, 1e-3)
+    ends = [np.clip((plane.t + sign * reach - a[:, 2]) / rise, 0, 1)[:, None] for sign in (-1, 1)]
+    flat = (np.abs(b[:, 2] - a[:, 2]) <= 1e-3)[:, None]  # lies within the plane from end to end
+    p = np.where(flat, a, a + ends[0] * (b - a))[:, :2]
+    q = np.where(flat, b, a + ends[1] * (b - a))[:, :2]
+    return np.minimum(p, q) - reach[:, None], np.maximum(p, q) + reach[:, None]
+
+
+def nearest(shapes: Sequence[np.ndarray]) -> np.ndarray:
+    """Union of shapes; the first is overwritten."""
+    for other in shapes[1:]:
+        np.minimum(shapes[0], other, out=shapes[0])
+    return shapes[0]
 
 
 def smooth_min(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
     """Union of two shapes whose common crease is filled over about `blend` mm."""
-    h = np.maximum(blend - np.abs(a - b), 0) / blend
-    return np.asarray(np.minimum(a, b) - h * h * (blend * 0.25))
+    h = a - b
+    np.subtract(blend, np.abs(h, out=h), out=h)
+    np.square(np.maximum(h, 0, out=h), out=h)
+    h *= -0.25 / blend
+    h += np.minimum(a, b)
+    return h
 
 
 def cover(distance: np.ndarray, width: float) -> np.ndarray:
     """Part of each pixel inside the shape, 0 to 1, for an edge `width` mm wide."""
-    return np.clip(0.5 - distance / width, 0, 1)
+    part = distance * (-1 / width)
+    part += 0.5
+    return np.clip(part, 0, 1, out=part)
 
 
 def paint(image: np.ndarray, part: np.ndarray, value: np.ndarray | float) -> None:
     """Lay a value over the image, in place, as thick as `part` (0 to 1)."""
-    image += part * (value - image)
+    change = value - image
+    change *= part
+    image += change
 
 
 def texture(lattice: np.ndarray, cell: float, plane: Plane, shift: float = 0.0) -> np.ndarray:
@@ -143,24 +231,34 @@ def texture(lattice: np.ndarray, cell: float, plane: Plane, shift: float = 0.0) 
         plane: where.
         shift: lattice points to move on by, for another field from the same numbers.
     """
-    (columns, across), (rows, down), (layers, along) = (
-        _weights(places / cell + shift, lattice.shape[0])
-        for places in (plane.room[0], plane.room[1], np.array([plane.z]))
+    side = lattice.shape[0]
+    layer = int(np.floor(plane.z / cell + shift))
+    along = _spline(np.float32(plane.z / cell + shift - layer))
+    block = sum(w * lattice[(layer - 1 + k) % side] for k, w in enumerate(along))
+    (columns, across), (rows, down) = (
+        _weights(places.tobytes(), cell, shift, side) for places in plane.room
     )
-    block = lattice[np.ix_(layers, rows, columns)]
-    return np.asarray(down @ np.einsum("k,kij->ij", along[0], block) @ across.T)
+    return np.asarray(down @ (block.take(rows, 0).take(columns, 1) @ across.T))
 
 
-def _weights(position: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lattice points that rising positions touch, and their B-spline weights (positions, points).
+def _spline(f: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Weights of the four lattice points around a place `f` (0 to 1) of the way from the second to the third.
 
-    The weights are scaled so that the field keeps the variance of the lattice.
+    They are scaled so that the field keeps the variance of the lattice.
     """
+    scale = np.float32(1 / (6 * 0.69))
+    rows = (1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3
+    return tuple(row * scale for row in rows)
+
+
+@lru_cache(maxsize=256)  # the planes of a scan share their rows and columns
+def _weights(places: bytes, cell: float, shift: float, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lattice points that rising places (float64, mm) touch, and their weights (places, points)."""
+    position = np.frombuffer(places) / cell + shift
     base = np.floor(position).astype(int)
-    f = (position - base).astype(np.float32)
     first = int(base[0])
     out = np.zeros((len(position), int(base[-1]) - first + 4), np.float32)
     row = np.arange(len(position))
-    for k, w in enumerate(((1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3)):
-        out[row, base - first + k] = w / np.float32(6 * 0.69)
-    return (first - 1 + np.arange(out.shape[1])) % count, out
+    for k, w in enumerate(_spline((position - base).astype(np.float32))):
+        out[row, base - first + k] = w
+    return (first - 1 + np.arange(out.shape[1])) % side, out

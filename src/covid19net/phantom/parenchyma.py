@@ -6,10 +6,10 @@ import numpy as np
 
 from covid19net.phantom.anatomy import Patient
 from covid19net.phantom.body import Regions, outline, paint_airways, paint_body
-from covid19net.phantom.fields import Plane, cover, paint, texture
+from covid19net.phantom.fields import Plane, cover, extent, paint, texture
 from covid19net.phantom.lesions import fissures, paint_lesions
-from covid19net.phantom.thorax import lungs
-from covid19net.phantom.tree import hilum, paint_airway_tree, paint_tree, pieces
+from covid19net.phantom.thorax import lungs, organs
+from covid19net.phantom.tree import at_hilum, join, paint_airway_tree, paint_tree
 
 RIGHT, LEFT = 1, 2
 FLUID = 8.0  # HU of pleural effusion
@@ -34,31 +34,51 @@ def picture(patient: Patient, plane: Plane, enhancement: tuple[float, float]) ->
         enhancement: HU that contrast medium adds to arterial and to venous blood.
     """
     shape = patient.shape
-    pleura, wall, under = lungs(shape, plane)
+    middle = organs(shape, plane)
+    pleura, wall, under = lungs(shape, plane, middle)
     body = outline(patient.build, shape, plane)
-    regions = Regions(pleura, wall, under, body)
-    hu = paint_body(patient.build, shape, plane, regions, enhancement)
-    empty = np.zeros(hu.shape, np.uint8)
-    if not (pleura < 2).any():
-        paint_airways(plane, hu)
-        return Picture(hu, body, empty, empty)
+    hu = paint_body(patient.build, shape, plane, Regions(wall, under, body, middle), enhancement)
+    shot = Picture(hu, body, np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, np.uint8))
+    window = extent(pleura < 2)
+    if window is not None:
+        near = plane.cut(window)
+        part = Picture(*(values[window] for values in (hu, body, shot.lungs, shot.lesions)))
+        _paint_lungs(patient, near, part, (pleura[window], wall[window]), enhancement[0])
+    paint_airways(middle, plane, hu)
+    return shot
+
+
+def _paint_lungs(
+    patient: Patient, plane: Plane, shot: Picture, inside: tuple[np.ndarray, np.ndarray], arterial: float
+) -> None:
+    """Fill the lungs, in place: tissue, lesions, vessels, bronchi, fluid, and the masks.
+
+    Args:
+        patient: who.
+        plane: the part of a plane that holds its lungs.
+        shot: what to paint.
+        inside: distances to the pleural space and to the chest wall's inside.
+        arterial: HU that contrast medium adds to arterial blood.
+    """
+    pleura, wall = inside
+    hu = shot.hu
     room = cover(pleura, plane.pixel)
     tissue = _tissue(patient, plane)
-    found = paint_lesions(patient.disease, shape, plane, tissue, pleura)
+    found = paint_lesions(patient.disease, patient.shape, plane, tissue, pleura)
     paint(hu, room, tissue)
-    blood = patient.build.blood + 0.9 * enhancement[0]
-    for tree in patient.vessels:
-        paint_tree(tree, plane, hu, blood, room)
+    paint_tree(join(patient.vessels), plane, hu, patient.build.blood + 0.9 * arterial, room)
     if patient.disease.buds is not None:
-        found = np.where(_buds(patient, plane, hu, room) & (found == 0), 3, found)
+        found[_buds(patient, plane, hu, room) & (found == 0)] = 3
     for tree in patient.airways:
         paint_airway_tree(tree, plane, hu, patient.disease.wall, room)
-    fluid = _effusion(patient, plane, wall, pleura)
-    paint(hu, cover(fluid, plane.pixel) * room, FLUID)
-    paint_airways(plane, hu)
-    inside = (pleura < 0) & (fluid >= 0) & (hilum((*patient.vessels, *patient.airways), plane) > 0)
-    masks = np.where(inside, np.where(_is_left(patient, plane), LEFT, RIGHT), 0).astype(np.uint8)
-    return Picture(hu, body, masks, np.where(inside, found, 0).astype(np.uint8))
+    lung = pleura < 0
+    lung &= ~at_hilum((*patient.vessels, *patient.airways), plane)
+    if any(patient.disease.effusion):
+        fluid = _effusion(patient, plane, wall, pleura)
+        paint(hu, cover(fluid, plane.pixel) * room, FLUID)
+        lung &= fluid >= 0
+    shot.lungs[...] = np.where(_is_left(patient, plane), np.uint8(LEFT), np.uint8(RIGHT)) * lung
+    shot.lesions[...] = found * lung
 
 
 def _tissue(patient: Patient, plane: Plane) -> np.ndarray:
@@ -66,38 +86,45 @@ def _tissue(patient: Patient, plane: Plane) -> np.ndarray:
     shape = patient.shape
     fine = texture(shape.mottle.transpose(0, 2, 1), 2.1, plane)
     broad = texture(shape.coarse.transpose(1, 0, 2), 22.0, plane)
-    hu = patient.parenchyma + patient.gravity * np.clip((plane.y + 50) / 110, -1.2, 1)
-    hu = hu + patient.mottle * (0.9 * fine + 0.6 * broad)
+    hu = plane.y + 50
+    hu *= 1 / 110
+    np.clip(hu, -1.2, 1, out=hu)
+    hu *= patient.gravity
+    hu += patient.parenchyma
+    fine *= 0.9 * patient.mottle
+    hu += fine
+    hu += (0.6 * patient.mottle) * broad
+    np.maximum(hu, -990, out=hu)
     oblique, horizontal = fissures(plane.x, plane.y, plane.t)
-    wavy = 5 * broad
-    middle = (plane.x < 0) & (oblique + wavy < 0)
+    broad *= 5
+    oblique = oblique + broad
+    middle = (plane.x < 0) & (oblique < 0)
     line = np.maximum(
-        cover(np.abs(oblique + wavy) - 0.8, 1.5), 0.5 * middle * cover(np.abs(horizontal + wavy) - 0.8, 2.0)
+        cover(np.abs(oblique) - 0.8, 1.5), 0.5 * middle * cover(np.abs(horizontal + broad) - 0.8, 2.0)
     )
-    return np.asarray(np.maximum(hu, -990) + 90 * line, np.float32)
+    line *= 90
+    hu += line
+    return hu
 
 
 def _buds(patient: Patient, plane: Plane, hu: np.ndarray, room: np.ndarray) -> np.ndarray:
     """Paint centrilobular nodules; return where they are."""
     before = hu.copy()
-    buds = patient.disease.buds
-    if buds is not None and len(pieces(buds, plane)):
-        paint_tree(buds, plane, hu, -60.0, room)
+    if patient.disease.buds is not None:
+        paint_tree(patient.disease.buds, plane, hu, -60.0, room)
     return np.asarray(hu - before > 150)
 
 
 def _effusion(patient: Patient, plane: Plane, wall: np.ndarray, pleura: np.ndarray) -> np.ndarray:
     """Distance to pleural fluid: a layer along the back wall, thicker toward the base."""
     right, left = patient.disease.effusion
-    if not (right or left):
-        return np.full(wall.shape, 1e3, np.float32)
-    depth = np.where(plane.x < 0, right, left)
     low = float(np.clip((plane.t - 90) / 120, 0, 1.5))
-    thick = depth * low * np.clip((plane.y + 45) / 80, 0, 1) - 0.5
-    return np.asarray(np.maximum(-wall - thick, pleura))
+    thick = np.where(plane.x < 0, np.float32(right * low), np.float32(left * low))
+    thick *= np.clip((plane.y + 45) / 80, 0, 1)
+    return np.maximum(0.5 - wall - thick, pleura)
 
 
 def _is_left(patient: Patient, plane: Plane) -> np.ndarray:
     """The lungs meet in front of the heart at the junction line, not at the spine's middle."""
     line = patient.shape.septum[0] + 0.04 * plane.t
-    return np.asarray(plane.x > np.where(plane.y < -40, line, 0))
+    return np.asarray(plane.x > np.where(plane.y < -40, np.float32(line), np.float32(0)))

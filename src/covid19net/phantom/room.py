@@ -70,31 +70,52 @@ def paint_room(clutter: Clutter, hu: np.ndarray, plane: Plane, body: np.ndarray,
         body: distance to the skin, mm.
         back: y of the patient's back, mm.
     """
-    air = cover(-body, 1.0)
-    x, y = plane.room[0][None].astype(np.float32), plane.room[1][:, None].astype(np.float32)
     if clutter.table != "none":
-        top = y - back - clutter.gap + _sag(clutter.table, x)
-        wide = np.abs(x) - 215
-        mattress = np.maximum(np.maximum(-top - clutter.gap, top), wide)
-        paint(hu, cover(mattress, 1.5) * air, -930.0)
-        bottom = (
-            y - back - clutter.gap - clutter.depth + 0.6 * _sag(clutter.table, x)
-            if clutter.table != "trough"
-            else top - 0.6 * clutter.depth
-        )
-        inside = np.maximum(np.maximum(-top, bottom), wide)
-        paint(hu, cover(inside, 1.5) * air, -955.0)
-        shell = np.maximum(np.minimum(np.abs(top - 1.3), np.abs(bottom)) - 1.3, wide)
-        paint(hu, cover(shell, 1.2) * air, clutter.shell)
+        _table(clutter, hu, plane, body, back)
     for layer in range(clutter.blanket):
-        a, b, c = clutter.waves
-        folds = (
-            7 * np.sin(x / 37 + a + layer) + 4 * np.sin(x / 11 + b * y / 40) + 5 * np.sin(plane.z / 23 + c)
-        )
-        cloth = np.abs(body - 9 - 8 * layer + folds) - 0.7
-        paint(hu, cover(np.maximum(cloth, y - back), 1.2) * air, -780.0)
+        _blanket(clutter, hu, plane, body, (9 + 8 * layer, float(layer), back))
     for lead in clutter.leads:
         _lead(hu, plane, body, lead)
+
+
+def _table(clutter: Clutter, hu: np.ndarray, plane: Plane, body: np.ndarray, back: float) -> None:
+    x, y = plane.room[0].astype(np.float32), plane.room[1]
+    sag = _sag(clutter.table, x)
+    ends = back - float(sag.max()) - 2, back + clutter.gap + clutter.depth + 2
+    rows = slice(*(int(y.searchsorted(end)) for end in ends))
+    if rows.start >= rows.stop:
+        return
+    part, air = hu[rows], cover(-body[rows], 1.0)
+    top = (y[rows] - back - clutter.gap).astype(np.float32)[:, None] + sag
+    wide = np.abs(x) - 215
+    mattress = np.maximum(np.maximum(-top - clutter.gap, top), wide)
+    paint(part, cover(mattress, 1.5) * air, -930.0)
+    if clutter.table == "trough":
+        bottom = top - 0.6 * clutter.depth
+    else:
+        bottom = top - clutter.depth - 0.4 * sag
+    inside = np.maximum(np.maximum(-top, bottom), wide)
+    paint(part, cover(inside, 1.5) * air, -955.0)
+    shell = np.maximum(np.minimum(np.abs(top - 1.3), np.abs(bottom)) - 1.3, wide)
+    paint(part, cover(shell, 1.2) * air, clutter.shell)
+
+
+def _blanket(
+    clutter: Clutter, hu: np.ndarray, plane: Plane, body: np.ndarray, place: tuple[float, float, float]
+) -> None:
+    """A cloth over the patient: `place` is its distance from the skin, its number, the y of the back."""
+    away, layer, back = place
+    a, b, c = clutter.waves
+    rise = 5 * float(np.sin(plane.z / 23 + c))
+    spots = np.flatnonzero(np.abs(body - (away - rise)) < 13)
+    row, column = np.divmod(spots, body.shape[1])
+    x, y = (room.astype(np.float32) for room in plane.room)
+    folds = (7 * np.sin(x / 37 + (a + layer)))[column] + 4 * np.sin((x / 11)[column] + (b / 40 * y)[row])
+    skin = body.take(spots)
+    cloth = np.abs(skin + folds - (away - rise)) - 0.7
+    part = hu.take(spots)
+    paint(part, cover(np.maximum(cloth, (y - back)[row]), 1.2) * cover(-skin, 1.0), -780.0)
+    hu.reshape(-1)[spots] = part
 
 
 def _sag(table: str, x: np.ndarray) -> np.ndarray:
@@ -116,5 +137,9 @@ def _lead(hu: np.ndarray, plane: Plane, body: np.ndarray, lead: tuple[float, ...
         return
     row = rows[0] if side < 0 else rows[-1]
     x0, y0 = plane.room[0][column], plane.room[1][row]
-    f = np.sqrt((plane.room[0][None] - x0) ** 2 + (plane.room[1][:, None] - y0) ** 2) - radius
-    paint(hu, cover(f, plane.pixel), value)
+    reach = radius + plane.pixel
+    spans = (plane.room[1], y0), (plane.room[0], x0)
+    window = tuple(slice(*r.searchsorted((v - reach, v + reach))) for r, v in spans)
+    near = plane.cut((window[0], window[1])).room
+    f = np.sqrt((near[0][None] - x0) ** 2 + (near[1][:, None] - y0) ** 2) - radius
+    paint(hu[window], cover(f.astype(np.float32), plane.pixel), value)

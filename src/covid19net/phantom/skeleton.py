@@ -3,36 +3,44 @@
 import numpy as np
 
 from covid19net.phantom.body_build import Build
-from covid19net.phantom.fields import Plane, capsule, cover, paint, squircle
-from covid19net.phantom.thorax import FAR, Shape, front_of
+from covid19net.phantom.fields import FAR, Plane, capsule, cover, mirrored, paint, squircle
+from covid19net.phantom.thorax import Shape, front_of
 
 RIB_STEP = 25.0  # mm from one rib to the next
 
 
-def paint_ribs(build: Build, plane: Plane, wall: np.ndarray, hu: np.ndarray) -> None:
-    """Ribs, their cartilages and the muscle between them; below the ribs the muscle of the belly."""
+def paint_ribs(
+    build: Build, plane: Plane, places: tuple[np.ndarray, np.ndarray, np.ndarray], hu: np.ndarray
+) -> None:
+    """Ribs, their cartilages and the muscle between them; below the ribs the muscle of the belly.
+
+    Args:
+        build: the body.
+        plane: where the pixels come from.
+        places: x, y and distance to the inside of the chest wall of some pixels, mm.
+        hu: their values, painted in place.
+    """
     t, px = plane.t, plane.pixel
-    if t < -4 or not (wall < FAR).any():
+    near = np.flatnonzero(np.abs(places[2] - 5.5) < 6.5 + px)
+    if t < -4 or not len(near):
         return
-    layer = np.abs(wall - 5.5) - 4.5
-    paint(hu, cover(layer, px), 44.0)
-    paint(hu, cover(np.abs(wall - 1.6) - 1.0, px), -40.0)
+    x, y, wall = (place[near] for place in places)
+    x = np.abs(x)
+    part = hu[near]
+    paint(part, cover(np.abs(wall - 5.5) - 4.5, px), 44.0)
+    paint(part, cover(np.abs(wall - 1.6) - 1.0, px), -40.0)
     # Angle around the chest, 0 at the spine, 1 at the breastbone; ribs descend by about 75 mm on the way.
-    around = np.arctan2(np.abs(plane.x) / 150, -(plane.y + 45) / 100).astype(np.float32)
-    around = 1 - around / np.pi
-    below = t - 6 - 50 * (1 - np.cos(np.clip(around, 0, 0.75) * 4.19)) + 60 * np.clip(around - 0.75, 0, 1)
-    count = np.clip(np.round(below / RIB_STEP), 0, 9 + 2 * (around < 0.5))
+    around = 1 - np.arctan2(x / 150, (y + 45) / -100) / np.float32(np.pi)
+    below = 50 * np.cos(np.clip(around, 0, 0.75) * 4.19) + 60 * np.clip(around - 0.75, 0, 1) + (t - 56)
+    count = np.clip(np.round(below / RIB_STEP), 0, np.where(around < 0.5, np.float32(11), np.float32(9)))
     off = below - count * RIB_STEP
-    section = np.sqrt((off / 6.8) ** 2 + ((wall - 6.0) / 4.2) ** 2)
-    f = np.maximum((section - 1) * 3.6, 22 - np.abs(plane.x))
-    cartilage = np.clip((around - 0.80) * 30, 0, 1)
-    part = cover(f, px)
-    paint(hu, part, (1 - cartilage) * (build.bone + 60) + cartilage * 95)
-    paint(
-        hu,
-        cover(np.abs(f + 0.8) - 0.9, px) * (1 - cartilage) * np.clip(1.3 - 0.02 * t, 0.75, 1),
-        build.bone + 620,
-    )
+    section = np.sqrt(np.square(off / 6.8) + np.square((wall - 6.0) / 4.2))
+    f = np.maximum((section - 1) * 3.6, 22 - x)
+    bone = 1 - np.clip((around - 0.80) * 30, 0, 1)  # the rest is cartilage
+    paint(part, cover(f, px), bone * (build.bone - 35) + 95)
+    shell = cover(np.abs(f + 0.8) - 0.9, px) * bone
+    paint(part, shell * min(max(1.3 - 0.02 * t, 0.75), 1.0), build.bone + 620)
+    hu[near] = part
 
 
 def paint_spine(build: Build, plane: Plane, hu: np.ndarray) -> None:
@@ -80,9 +88,10 @@ def _bone(
     reach = max(radii) + 2
     if not min(ends[0][2], ends[1][2]) - reach < plane.t < max(ends[0][2], ends[1][2]) + reach:
         return
-    f = capsule(np.abs(plane.x), plane.y, plane.t, ends, radii)
-    paint(hu, cover(f, plane.pixel), build.bone - 20)
-    paint(hu, cover(np.abs(f + 1.3) - 1.3, plane.pixel), build.bone + 700)
+    for bone in mirrored(plane, ends, radii, 2.0 + plane.pixel):
+        part, f = hu[bone.window], bone.distance
+        paint(part, cover(f, plane.pixel), build.bone - 20)
+        paint(part, cover(np.abs(f + 1.3) - 1.3, plane.pixel), build.bone + 700)
 
 
 def paint_girdle(build: Build, shape: Shape, plane: Plane, hu: np.ndarray) -> None:
@@ -91,9 +100,11 @@ def paint_girdle(build: Build, shape: Shape, plane: Plane, hu: np.ndarray) -> No
     front = front_of(shape, t) - 9
     if 14 < t < 205:
         wide = float(np.interp(t, [14, 25, 50, 60, 80, 150, 175, 205], [22, 30, 24, 16, 16, 21, 12, 5]))
-        f = squircle(plane.x, plane.y - front, (wide, 6.0), 0.5)
-        paint(hu, cover(f, plane.pixel), build.bone - 10)
-        paint(hu, cover(np.abs(f + 0.9) - 0.9, plane.pixel), build.bone + 330)
+        window = plane.window((-wide, wide), (front - 6, front + 6), 8 + plane.pixel)
+        if window is not None:
+            part, f = hu[window], squircle(plane.x[window], plane.y[window] - front, (wide, 6.0), 0.5)
+            paint(part, cover(f, plane.pixel), build.bone - 10)
+            paint(part, cover(np.abs(f + 0.9) - 0.9, plane.pixel), build.bone + 330)
     up = -22.0 if build.arms != "down" else 0.0
     inner, outer = np.array([24.0, -62, 12]), np.array([138.0, -18 + up / 2, -14 + up])
     middle = np.array([78.0, -66, -2 + up / 2])
@@ -123,14 +134,9 @@ def _blade(build: Build, plane: Plane, hu: np.ndarray) -> None:
             t,
         ]
     )
-    blade = capsule(np.abs(plane.x), plane.y, t, (medial, lateral), (2.2, 4.4))
-    paint(hu, cover(blade, plane.pixel), build.bone + 400)
+    for blade in mirrored(plane, (medial, lateral), (2.2, 4.4), plane.pixel):
+        paint(hu[blade.window], cover(blade.distance, plane.pixel), build.bone + 400)
     if t < 35:
-        ridge = capsule(
-            np.abs(plane.x),
-            plane.y,
-            t,
-            ((medial + lateral) / 2, np.array([138.0, 58 - t / 3, t])),
-            (2.5, 5.5),
-        )
-        paint(hu, cover(ridge, plane.pixel), build.bone + 330)
+        ends = (medial + lateral) / 2, np.array([138.0, 58 - t / 3, t])
+        for ridge in mirrored(plane, ends, (2.5, 5.5), plane.pixel):
+            paint(hu[ridge.window], cover(ridge.distance, plane.pixel), build.bone + 330)

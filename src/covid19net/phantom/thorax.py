@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from covid19net.phantom.fields import EVERYWHERE, Plane, Window, smooth_min, squircle, texture
+from covid19net.phantom.fields import DEEP, FAR, Patch, Plane, smooth_min, squircle, texture
 from covid19net.phantom.trunks import trunks
-
-FAR = 1e3  # mm; distance to a shape that the plane does not meet
 
 # Inside of the chest wall at depth t: outer and inner edge of each lung's half (|x|), front and back (y).
 _CAGE = np.array([
@@ -85,23 +83,24 @@ def plane_at(shape: Shape, room: tuple[np.ndarray, np.ndarray], z: float) -> Pla
     t = -z / shape.scale[2]
     sx, sy = spine_offset(shape, t)
     cos, sin = float(np.cos(shape.roll)), float(np.sin(shape.roll))
-    x = (room[0] - shape.lean[0] * z).astype(np.float32)[None, :]
-    y = (room[1] - shape.lean[1] * z).astype(np.float32)[:, None]
-    plain_x = (cos * x + sin * y) / shape.scale[0] - sx
-    plain_y = (cos * y - sin * x) / shape.scale[1] - sy
+    room = np.asarray(room[0], np.float64), np.asarray(room[1], np.float64)
+    across, down = room[0] - shape.lean[0] * z, room[1] - shape.lean[1] * z
+    x = _outer_sum(cos / shape.scale[0] * across - sx, sin / shape.scale[0] * down)
+    y = _outer_sum(-sin / shape.scale[1] * across - sy, cos / shape.scale[1] * down)
     a = np.array(
         [[shape.scale[0] * cos, shape.scale[0] * sin], [-shape.scale[1] * sin, shape.scale[1] * cos]]
     )
     shift = np.array([sx, sy]) @ a + np.array(shape.lean) * z
     pixel = float(np.diff(room[0][:2]).item()) / shape.scale[0]
-    bare = Plane(plain_x, plain_y, t, room, z, pixel, np.vstack([a, shift]))
-    if not shape.unrest:
-        return bare
-    warp_x = texture(shape.coarse, 45.0, bare)
-    warp_y = texture(shape.coarse[::-1, ::-1].transpose(2, 0, 1), 51.0, bare)
-    return Plane(
-        plain_x + shape.unrest * warp_x, plain_y + shape.unrest * warp_y, t, room, z, pixel, bare.back
-    )
+    plane = Plane(x, y, t, room, z, pixel, np.vstack([a, shift]))
+    if shape.unrest:
+        x += shape.unrest * texture(shape.coarse, 45.0, plane)
+        y += shape.unrest * texture(shape.coarse[::-1, ::-1].transpose(2, 0, 1), 51.0, plane)
+    return plane
+
+
+def _outer_sum(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return across.astype(np.float32)[None, :] + down.astype(np.float32)[:, None]
 
 
 def cage(shape: Shape, plane: Plane) -> np.ndarray:
@@ -112,14 +111,26 @@ def cage(shape: Shape, plane: Plane) -> np.ndarray:
     right, left = (h if h is not None else (50.0, 0.0, 1e-2, 1e-2) for h in halves)
     is_left = plane.x >= 0
     centre, middle, wide, deep = (
-        np.where(is_left, b, a).astype(np.float32) for a, b in zip(right, left, strict=True)
+        np.float32(a) if a == b else np.where(is_left, np.float32(b), np.float32(a))
+        for a, b in zip(right, left, strict=True)
     )
     y = plane.y - middle
+    aside = np.abs(plane.x)
     # The back of each lung is round: the wall comes forward beside the spine and toward the flank.
     gutter = 11 * min(max(plane.t / 80, 0.0), 1.0)
-    y = y + gutter * np.clip(y / deep, 0, 1) * (((np.abs(plane.x) - 74) / 74) ** 2 - 0.3)
-    wide = wide * (1 + 0.05 * np.clip(y / deep, -1, 1))
-    return squircle(np.abs(plane.x) - centre, y, (wide, deep), 0.35)
+    bow = np.square((aside - 74) / 74)
+    bow -= 0.3
+    part = y / deep
+    bow *= np.clip(part, 0, 1, out=part)
+    bow *= gutter
+    y += bow
+    np.divide(y, deep, out=part)
+    np.clip(part, -1, 1, out=part)
+    part *= 0.05
+    part += 1
+    part *= wide
+    aside -= centre
+    return squircle(aside, y, (part, deep), 0.35)
 
 
 def _cage_numbers(shape: Shape, t: float, side: int) -> tuple[float, float, float, float] | None:
@@ -135,6 +146,8 @@ def _cage_numbers(shape: Shape, t: float, side: int) -> tuple[float, float, floa
 def diaphragm(shape: Shape, plane: Plane) -> np.ndarray:
     """Distance to the domes and what lies under them."""
     best = np.full(plane.x.shape, FAR, np.float32)
+    if plane.t <= min(shape.dome):
+        return best
     waves = texture(shape.coarse.transpose(1, 2, 0), 38.0, plane)
     for side, (x, wide) in enumerate(((-54.0, 92.0), (60.0, 86.0))):
         depth = (plane.t - shape.dome[side]) / shape.flank[side]
@@ -143,7 +156,8 @@ def diaphragm(shape: Shape, plane: Plane) -> np.ndarray:
         rho = ellipsoid_radius(depth)
         y = -54 - 12 * min(depth, 1.0)
         f = squircle(plane.x - x, plane.y - y, (max(wide * rho, 1.0), max(86 * rho, 1.0)), 0.15)
-        best = np.minimum(best, f - 3.5 * waves * min(rho * 2, 1.0))
+        f -= 3.5 * min(rho * 2, 1.0) * waves
+        np.minimum(best, f, out=best)
     return best
 
 
@@ -159,52 +173,101 @@ def spine_block(plane: Plane) -> np.ndarray:
     return smooth_min(body, behind, 10.0)
 
 
-def heart(shape: Shape, plane: Plane, window: Window = EVERYWHERE) -> np.ndarray | None:
-    """Distance to the heart, its long axis toward the left and front; None clear of it."""
+@dataclass(frozen=True, eq=False)
+class Organs:
+    """What of the organs between the lungs a plane meets: large vessels and airways by name, the heart."""
+
+    trunks: dict[str, Patch]
+    heart: Patch | None
+
+
+def organs(shape: Shape, plane: Plane) -> Organs:
+    """The organs between the lungs on a plane."""
+    return Organs(trunks(plane), _heart(shape, plane))
+
+
+def _heart(shape: Shape, plane: Plane) -> Patch | None:
+    """The heart, its long axis toward the left and front; None clear of it."""
     x, y, t, wide, deep, high = shape.heart
     rel = (plane.t - t) / high
     if abs(rel) >= 1:
         return None
     rho = (1 - abs(rel) ** 2.6) ** 0.5
     x, y = x + 12 * rel, y - 6 * rel
-    dx, dy = plane.x[window] - x, plane.y[window] - y
+    reach = max(wide, deep) * rho + DEEP
+    window = plane.window((x - reach, x + reach), (y - reach, y + reach))
+    if window is None:
+        return None
+    near = plane.cut(window)
+    dx, dy = near.x - x, near.y - y
     u, v = 0.87 * dx - 0.5 * dy, 0.5 * dx + 0.87 * dy
-    bulge = 4 * texture(shape.coarse.transpose(2, 1, 0), 30.0, plane)[window]
     f = squircle(u, v, (max(wide * rho, 1), max(deep * rho * 0.95, 1)), 0.1)
-    return np.asarray(f - bulge)
+    f -= 4 * texture(shape.coarse.transpose(2, 1, 0), 30.0, near)
+    return Patch(window, f)
 
 
-def mediastinum(shape: Shape, plane: Plane) -> np.ndarray:
-    """Distance to everything between the lungs: heart, vessels, airways, the fat between them, the septum."""
+def mediastinum(shape: Shape, plane: Plane, middle: Organs) -> np.ndarray:
+    """Distance to everything between the lungs: heart, vessels, airways, the fat between them, the septum.
+
+    Farther than DEEP from a part, that part does not count.
+    """
     out = np.full(plane.x.shape, FAR, np.float32)
-    window = plane.window((-110, 125), (-175, 90))
-    if window is None or plane.t < -10:
+    if plane.t < -10:
         return out
-    x, y = plane.x[window], plane.y[window]
-    f = spine_block(Plane(x, y, plane.t, plane.room, plane.z, plane.pixel, plane.back))
-    for g in trunks(plane, window).values():
-        f = smooth_min(f, g - 1.0, 9.0)
-    beat = heart(shape, plane, window)
-    if beat is not None:
-        f = smooth_min(f, beat - 2.5, 9.0)
-    if plane.t < 150:  # fat and lymph nodes fill the space between the great vessels and the trachea
-        middle, wide, deep = (
-            float(np.interp(plane.t, [0, 20, 60, 95, 125, 150], row))
-            for row in ([-40, -44, -50, -55, -55, -60], [17, 21, 25, 28, 26, 16], [24, 30, 34, 34, 32, 20])
-        )
-        f = smooth_min(f, squircle(x + 1, y - middle, (wide, deep), 0.1), 9.0)
-    # Fat from the vessels to the breastbone: a wedge that narrows to the junction line of the two lungs.
-    thickness = shape.septum[1] * float(
-        np.interp(plane.t, [0, 25, 60, 110, 170, 240], [2.4, 2.2, 0.9, 0.25, 1.4, 3.0])
-    )
-    wedge = np.abs(x - shape.septum[0] - 0.04 * plane.t) - (2.0 + thickness * np.clip((y + 160) / 90, 0.1, 1))
-    out[window] = smooth_min(f, np.maximum(wedge, y + 40), 8.0)
+    window = plane.window((-33 - DEEP, 33 + DEEP), (-18 - DEEP, 78 + DEEP))
+    if window is not None:
+        out[window] = spine_block(plane.cut(window))
+    for patch in middle.trunks.values():
+        out[patch.window] = smooth_min(out[patch.window], patch.distance - 1.0, 9.0)
+    if middle.heart is not None:
+        part = out[middle.heart.window]
+        part[...] = smooth_min(part, middle.heart.distance - 2.5, 9.0)
+    if plane.t < 150:
+        _join_fat(plane, out)
+    _join_septum(shape, plane, out)
     return out
 
 
-def lungs(shape: Shape, plane: Plane) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances to the pleural space, the chest wall's inside and the diaphragm's contents."""
+def _join_fat(plane: Plane, out: np.ndarray) -> None:
+    """Fat and lymph nodes fill the space between the great vessels and the trachea."""
+    y, wide, deep = (
+        float(np.interp(plane.t, [0, 20, 60, 95, 125, 150], row))
+        for row in ([-40, -44, -50, -55, -55, -60], [17, 21, 25, 28, 26, 16], [24, 30, 34, 34, 32, 20])
+    )
+    window = plane.window((-1 - wide - DEEP, wide + DEEP), (y - deep - DEEP, y + deep + DEEP))
+    if window is not None:
+        f = squircle(plane.x[window] + 1, plane.y[window] - y, (wide, deep), 0.1)
+        out[window] = smooth_min(out[window], f, 9.0)
+
+
+def _join_septum(shape: Shape, plane: Plane, out: np.ndarray) -> None:
+    """Fat from the vessels to the breastbone: a wedge that narrows to the junction line of the two lungs."""
+    thickness = shape.septum[1] * float(
+        np.interp(plane.t, [0, 25, 60, 110, 170, 240], [2.4, 2.2, 0.9, 0.25, 1.4, 3.0])
+    )
+    line = shape.septum[0] + 0.04 * plane.t
+    reach = 2 + thickness + DEEP
+    window = plane.window((line - reach, line + reach), (-175, DEEP - 40))
+    if window is not None:
+        y = plane.y[window]
+        wedge = np.abs(plane.x[window] - line)
+        wedge -= 2.0 + thickness * np.clip((y + 160) / 90, 0.1, 1)
+        out[window] = smooth_min(out[window], np.maximum(wedge, y + 40), 8.0)
+
+
+def lungs(
+    shape: Shape, plane: Plane, middle: Organs | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distances to the pleural space, the chest wall's inside and the diaphragm's contents.
+
+    Args:
+        shape: the chest.
+        plane: where.
+        middle: the organs between the lungs, where they are known already.
+    """
     wall = cage(shape, plane)
     under = diaphragm(shape, plane)
-    inside = np.maximum(np.maximum(wall, -under), -mediastinum(shape, plane))
-    return inside, wall, under
+    inside = mediastinum(shape, plane, middle or organs(shape, plane))
+    np.minimum(inside, under, out=inside)
+    np.negative(inside, out=inside)
+    return np.maximum(wall, inside, out=inside), wall, under

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from covid19net.phantom.fields import Plane, capsule, cover, paint
+from covid19net.phantom.fields import Plane, capsule, cover, paint, stretch
 
 LEVELS = 10  # generations of branching: 1024 twigs for each tree of each lung
 STRAIGHT = 7  # from this generation on, branches have no bend
@@ -85,65 +85,113 @@ def bronchi(rng: np.random.Generator, artery: Tree, root: np.ndarray, deepest: i
     return Tree(start, end, radius * 0.62, artery.level[keep])
 
 
-def pieces(tree: Tree, plane: Plane, extra: float = 2.0) -> np.ndarray:
-    """Numbers of the pieces that the plane meets."""
-    reach = tree.radius.max(axis=1) + extra * 0.5
+def met(tree: Tree, plane: Plane) -> Tree:
+    """The pieces that the plane meets."""
+    reach = tree.radius.max(axis=1) + 1.0
     low = np.minimum(tree.start[:, 2], tree.end[:, 2]) - reach
     high = np.maximum(tree.start[:, 2], tree.end[:, 2]) + reach
-    return np.flatnonzero((low < plane.t) & (plane.t < high))
+    keep = np.flatnonzero((low < plane.t) & (plane.t < high))
+    return Tree(tree.start[keep], tree.end[keep], tree.radius[keep], tree.level[keep])
 
 
-def piece_distance(
-    tree: Tree, k: int, plane: Plane, margin: float
-) -> tuple[tuple[slice, slice], np.ndarray] | None:
-    """Distance to one piece on the part of the plane near it, None off the plane."""
-    a, b = tree.start[k], tree.end[k]
-    reach = float(tree.radius[k].max()) + margin
-    low, high = 0.0, 1.0
-    rise = b[2] - a[2]
-    if abs(rise) > 1e-3:  # only the stretch of the piece that comes near the plane
-        s0, s1 = sorted(((plane.t - reach - a[2]) / rise, (plane.t + reach - a[2]) / rise))
-        low, high = min(max(s0, 0.0), 1.0), max(min(s1, 1.0), 0.0)
-    p, q = a + low * (b - a), a + high * (b - a)
-    spans = [(min(p[i], q[i]) - reach, max(p[i], q[i]) + reach) for i in (0, 1)]
-    window = plane.window(spans[0], spans[1], 7.0)
-    if window is None:
-        return None
-    radii = float(tree.radius[k, 0]), float(tree.radius[k, 1])
-    return window, capsule(plane.x[window], plane.y[window], plane.t, (a, b), radii)
+def join(trees: tuple[Tree, ...]) -> Tree:
+    """All pieces of some trees as one."""
+    parts = ([getattr(tree, name) for tree in trees] for name in ("start", "end", "radius", "level"))
+    return Tree(*(np.concatenate(part) for part in parts))
+
+
+def _windows(tree: Tree, plane: Plane, margin: np.ndarray | float) -> np.ndarray:
+    """Rows (first row, past the last, first column, past the last) that hold each piece and a margin (mm)."""
+    low, high = stretch(plane, tree.start, tree.end, tree.radius.max(axis=1) + margin)
+    x, y = ((low + high) / 2).T
+    half = (high - low) * 0.6 + plane.pixel  # the warp may stretch the plane a little
+    turn = np.abs(plane.back[:2])
+    found = []
+    for place, axis in zip(plane.locate(x, y), (1, 0), strict=True):
+        room = plane.room[axis]
+        step = float(room[1] - room[0]) if len(room) > 1 else 1.0
+        reach = (half @ turn[:, axis]) / step
+        found += [np.clip(np.ceil(place - reach), 0, len(room)), np.clip(place + reach + 1, 0, len(room))]
+    return np.stack(found, 1).astype(np.int64)
+
+
+def _pixels(windows: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """All pixels of all windows: number of the window, flat index into a plane `width` pixels wide."""
+    columns = np.maximum(windows[:, 3] - windows[:, 2], 0)
+    rows = np.maximum(windows[:, 1] - windows[:, 0], 0) * (columns > 0)
+    line_of = np.repeat(np.arange(len(windows)), rows)  # a line is one row of one window
+    line = np.arange(len(line_of)) - np.repeat(np.cumsum(rows) - rows, rows)
+    first = (windows[line_of, 0] + line) * width + windows[line_of, 2]
+    length = columns[line_of]
+    flat = np.arange(length.sum()) + np.repeat(first - (np.cumsum(length) - length), length)
+    return np.repeat(line_of, length), flat
+
+
+def distances(tree: Tree, plane: Plane, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Distances to pieces of tube, all at once: flat index of a pixel, distance of one piece there (mm).
+
+    A pixel occurs once for each piece that has it within its margin.
+
+    Args:
+        tree: the pieces.
+        plane: where.
+        margin: how far around each piece, mm.
+    """
+    owner, flat = _pixels(_windows(tree, plane, margin), plane.x.shape[1])
+    along = tree.end - tree.start
+    square = np.maximum((along**2).sum(axis=1), 1e-6)
+    below = plane.t - tree.start[:, 2]
+    each = np.stack([
+        *tree.start[:, :2].T, *along.T, *(along[:, :2] / square[:, None]).T, below * along[:, 2] / square,
+        below, tree.radius[:, 0], tree.radius[:, 1] - tree.radius[:, 0],
+    ]).astype(np.float32)  # fmt: skip
+    ax, ay, dx, dy, dt, ux, uy, s, pt, thick, taper = each.take(owner, axis=1)
+    ax, ay = plane.x.take(flat) - ax, plane.y.take(flat) - ay
+    s += ax * ux
+    s += ay * uy
+    np.clip(s, 0, 1, out=s)
+    ax -= s * dx
+    ay -= s * dy
+    pt -= s * dt
+    f = np.sqrt(ax * ax + ay * ay + pt * pt)
+    f -= thick
+    f -= s * taper
+    return flat, f
 
 
 def paint_tree(tree: Tree, plane: Plane, hu: np.ndarray, value: float, room: np.ndarray) -> None:
-    """Paint the vessels, in place, where `room` (0 to 1) allows."""
-    for k in pieces(tree, plane):
-        found = piece_distance(tree, k, plane, plane.pixel)
-        if found is not None:
-            window, f = found
-            part = hu[window]
-            np.maximum(part, part + cover(f, max(plane.pixel, 1.0)) * room[window] * (value - part), out=part)
+    """Paint the vessels, in place, where `room` (0 to 1) allows and they are denser than what is there."""
+    flat, f = distances(met(tree, plane), plane, plane.pixel)
+    part = cover(f, max(plane.pixel, 1.0))
+    part *= room.take(flat)
+    left = np.ones(hu.shape, np.float32)  # of what was there before
+    np.multiply.at(left.reshape(-1), flat, 1 - part)
+    gap = value - hu
+    np.maximum(gap, 0, out=gap)
+    gap *= np.subtract(1, left, out=left)
+    hu += gap
 
 
 def paint_airway_tree(tree: Tree, plane: Plane, hu: np.ndarray, wall: float, room: np.ndarray) -> None:
     """Paint bronchi, in place: walls `wall` times the usual thickness, then the air within."""
-    for k in pieces(tree, plane):
-        thick = (0.35 + 0.16 * float(tree.radius[k, 0])) * wall
-        found = piece_distance(tree, k, plane, thick + plane.pixel)
-        if found is None:
+    tree = met(tree, plane)
+    thick = (0.35 + 0.16 * tree.radius[:, 0]) * wall
+    edge = max(plane.pixel, 0.7)
+    for k, (top, bottom, left, right) in enumerate(_windows(tree, plane, thick + plane.pixel).tolist()):
+        if top >= bottom or left >= right:
             continue
-        window, f = found
-        part, edge = hu[window], max(plane.pixel, 0.7)
-        paint(part, cover(f - thick, edge) * room[window] * (part < 0), -20.0)
+        window = slice(top, bottom), slice(left, right)
+        ends, radii = (tree.start[k], tree.end[k]), (float(tree.radius[k, 0]), float(tree.radius[k, 1]))
+        f = capsule(plane.x[window], plane.y[window], plane.t, ends, radii)
+        part = hu[window]
+        paint(part, cover(f - float(thick[k]), edge) * room[window] * (part < 0), -20.0)
         paint(part, cover(f, edge) * room[window], -985.0)
 
 
-def hilum(trees: tuple[Tree, ...], plane: Plane) -> np.ndarray:
-    """Distance to the vessels and bronchi at the root of the lungs that do not count as lung."""
-    out = np.full(plane.x.shape, 1e3, np.float32)
-    for tree in trees:
-        for k in pieces(tree, plane):
-            if tree.level[k] == 0:
-                found = piece_distance(tree, k, plane, 4.0)
-                if found is not None:
-                    window, f = found
-                    out[window] = np.minimum(out[window], f)
+def at_hilum(trees: tuple[Tree, ...], plane: Plane) -> np.ndarray:
+    """Where the vessels and bronchi at the root of the lungs are, which do not count as lung."""
+    roots = met(join(tuple(Tree(*(v[t.level == 0] for v in vars(t).values())) for t in trees)), plane)
+    out = np.zeros(plane.x.shape, bool)
+    flat, f = distances(roots, plane, plane.pixel)
+    out.reshape(-1)[flat[f <= 0]] = True
     return out

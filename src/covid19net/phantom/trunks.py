@@ -1,10 +1,11 @@
 """The large vessels, the airways outside the lungs and the gullet, as bent tubes."""
 
 from functools import lru_cache
+from itertools import groupby, pairwise
 
 import numpy as np
 
-from covid19net.phantom.fields import Plane, Window, tube
+from covid19net.phantom.fields import DEEP, Patch, Plane, capsule, nearest, stretch
 
 # Centre lines of the large vessels and airways: x, y, t, radius.
 TRUNKS: dict[str, np.ndarray] = {
@@ -84,13 +85,30 @@ VENOUS = frozenset({"superior vena cava", "left brachiocephalic vein", "right br
 
 
 @lru_cache(maxsize=1)
-def _solid_trunks() -> list[tuple[str, np.ndarray]]:
-    walls = [(name, path + np.array([0, 0, 0, WALL])) for name, path in AIRWAYS.items()]
-    return [*TRUNKS.items(), *walls]
+def _pieces() -> tuple[list[str], np.ndarray, np.ndarray]:
+    """All straight pieces: names, and rows (x, y, t, radius) of their first and second ends."""
+    walls = {name: path + np.array([0, 0, 0, WALL]) for name, path in AIRWAYS.items()}
+    pieces = [(name, *ends) for name, path in (TRUNKS | walls).items() for ends in pairwise(path)]
+    names, starts, ends = zip(*pieces, strict=True)
+    return list(names), np.array(starts, float), np.array(ends, float)
 
 
-def trunks(plane: Plane, window: Window) -> dict[str, np.ndarray]:
-    """Distances to the large vessels and the airways' outer walls that the plane meets, within a window."""
-    x, y = plane.x[window], plane.y[window]
-    found = ((name, tube(x, y, plane.t, path)) for name, path in _solid_trunks())
-    return {name: f for name, f in found if f is not None}
+def trunks(plane: Plane) -> dict[str, Patch]:
+    """Distances to the large vessels and the airways' outer walls that the plane meets."""
+    names, a, b = _pieces()
+    radius = np.maximum(a[:, 3], b[:, 3])
+    low, high = np.minimum(a[:, 2], b[:, 2]) - radius - 6, np.maximum(a[:, 2], b[:, 2]) + radius + 6
+    met = np.flatnonzero((low < plane.t) & (plane.t < high))
+    lows, highs = stretch(plane, a[met], b[met], radius[met] + DEEP)
+    found = {}
+    for name, group in groupby(range(len(met)), key=lambda k: names[met[k]]):
+        ks = list(group)
+        (x0, y0), (x1, y1) = lows[ks].min(axis=0).tolist(), highs[ks].max(axis=0).tolist()
+        window = plane.window((x0, x1), (y0, y1))
+        if window is None:
+            continue
+        x, y = plane.x[window], plane.y[window]
+        ends = [(a[k], b[k]) for k in met[ks]]
+        shapes = [capsule(x, y, plane.t, (p[:3], q[:3]), (float(p[3]), float(q[3]))) for p, q in ends]
+        found[name] = Patch(window, nearest(shapes))
+    return found
