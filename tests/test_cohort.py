@@ -2,7 +2,7 @@
 
 import pytest
 
-from covid19net.cohort import check_survival, check_two_classes, read_manifest
+from covid19net.cohort import check_survival, check_two_classes, read_manifest, write_table
 from covid19net.errors import InputError
 
 
@@ -118,3 +118,24 @@ def test_a_manifest_cannot_show_what_another_file_holds(write):
     with pytest.raises(InputError) as error:
         read_manifest(write("patient_id,scan\np1,/etc/passwd-not-there\n"))
     assert "passwd" not in str(error.value)
+
+
+def test_one_scan_for_two_patients_is_refused(write):
+    with pytest.raises(InputError, match="rows 2, 3 name the same scan"):
+        read_manifest(write("patient_id,scan\np1,a\np2,./a\n"))
+
+
+def test_a_column_of_ones_own_holds_yes_or_no(write):
+    table = write("patient_id,scan,kras\np1,a,yes\np2,b,\n")
+    first, second = read_manifest(table, may=["kras"])
+    assert first.values["kras"] is True
+    assert "kras" not in second.values
+    with pytest.raises(InputError, match="row 3 column kras: is empty"):
+        read_manifest(table, needs=["kras"])
+
+
+def test_a_table_is_written_whole(tmp_path):
+    rows = [{"a": 1, "b": ["x", "y"], "c": None}, {"a": "2,5", "b": [], "c": "z"}]
+    path = write_table(tmp_path / "new" / "t.csv", rows)
+    assert path.read_text() == 'a,b,c\n1,x y,\n"2,5",,z\n'
+    assert [p.name for p in path.parent.iterdir()] == ["t.csv"]

@@ -10,7 +10,7 @@ from torch import multiprocessing, nn
 
 from covid19net.errors import InputError
 from covid19net.nets.covid19net import COVID19Net
-from covid19net.train.diagnosis import Logit
+from covid19net.train.classify import Logit
 from covid19net.train.fit import Schedule, Site, Supply, fit
 from covid19net.train.together import JoinedNorm, joined, rank, together, world
 

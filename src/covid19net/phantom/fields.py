@@ -235,9 +235,7 @@ def texture(lattice: np.ndarray, cell: float, plane: Plane, shift: float = 0.0) 
     layer = int(np.floor(plane.z / cell + shift))
     along = _spline(np.float32(plane.z / cell + shift - layer))
     block = sum(w * lattice[(layer - 1 + k) % side] for k, w in enumerate(along))
-    (columns, across), (rows, down) = (
-        _weights(places.tobytes(), cell, shift, side) for places in plane.room
-    )
+    (columns, across), (rows, down) = (_weights(places.tobytes(), cell, shift, side) for places in plane.room)
     return np.asarray(down @ (block.take(rows, 0).take(columns, 1) @ across.T))
 
 
