@@ -14,6 +14,7 @@ BINS = 10
 EXTREME = 1e-6  # probabilities nearer to 0 or 1 are moved here: their logit would be infinite
 STEPS = 100  # of Newton's method, at most; six are common
 NO_SPREAD = 1e-12  # smaller differences of squared errors are rounding
+LONGEST_STEP = 4.0  # on the scale of the logit
 CONVERGED = 1e-9  # largest step, on the scale of the logit
 
 
@@ -140,8 +141,10 @@ def _fit(design: np.ndarray, label: np.ndarray, offset: np.ndarray, level: float
         fitted = expit(design @ coefficients + offset)
         information = (design.T * (fitted * (1 - fitted))) @ design
         step = np.linalg.solve(information, design.T @ (label - fitted))
+        # Far from the maximum a whole step can overshoot, to where nothing has any weight; the likelihood
+        # is concave, so a part of the step helps.
+        step *= min(1.0, LONGEST_STEP / max(np.abs(design @ step).max(), CONVERGED))
         reached = _log_likelihood(design @ coefficients + offset, label)
-        # Far from the maximum a whole step can overshoot; the likelihood is concave, so a part of it helps.
         while (
             np.abs(step).max() > CONVERGED
             and _log_likelihood(design @ (coefficients + step) + offset, label) < reached

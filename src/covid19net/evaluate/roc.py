@@ -187,10 +187,10 @@ def compare_independent_aucs(first: Estimate, second: Estimate) -> AucComparison
     value = first.value - second.value
     below = math.hypot(first.value - first.low, second.high - second.value)
     above = math.hypot(first.high - first.value, second.value - second.low)
-    if not (below > 0 and above > 0):
+    if below + above == 0:
         raise InputError("areas whose intervals have no width cannot be compared")
     difference = Estimate(value, max(-1.0, value - below), min(1.0, value + above), first.level)
-    z = value / (below if value > 0 else above) * quantile(first.level)
+    z = value / (below if value > 0 else above) * quantile(first.level) if value else 0.0
     return AucComparison(first, second, difference, z, _two_sided(z))
 
 
