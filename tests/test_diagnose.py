@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from covid19net.diagnose import decide, probability_of
+from covid19net.diagnose import Distance, check_distance, decide, probability_of
 from covid19net.volume import Finding
 
 
@@ -28,3 +28,15 @@ def test_a_scan_that_cuts_the_lungs_cannot_be_negative():
     cut = (Finding("coverage", "the lungs are cut at the lower end"),)
     assert decide(0.1, 0.8, cut).call == "indeterminate"
     assert decide(0.9, 0.8, cut).call == "positive"
+
+
+def test_a_scan_beyond_the_limit_is_flagged_with_both_numbers():
+    (finding,) = check_distance(Distance(23.42, 11.25))
+    assert finding.code == "out-of-distribution"
+    assert "distance 23.42, limit 11.25" in finding.message
+    assert "\n" not in finding.message
+
+
+@pytest.mark.parametrize("distance", [None, Distance(11.25, 11.25), Distance(0.0, 11.25)])
+def test_no_distance_or_one_up_to_the_limit_is_not_flagged(distance):
+    assert check_distance(distance) == ()

@@ -1,12 +1,20 @@
 """The whole way from a scan to a result, with the networks that ship."""
 
+from dataclasses import replace
+from pathlib import Path
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from covid19net.errors import InputError, NotChestCTError
-from covid19net.pipeline import Clinical, analyze
+from covid19net.pipeline import Clinical, Models, analyze, load_models
+from covid19net.report.montage import BANNERS
 from covid19net.volume import CTVolume, Finding, Scan
+from covid19net.weights import load_tensors, write_weights
+from covid19net.weights.reference import Reference
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -100,3 +108,72 @@ def test_no_side_is_told_apart_when_the_orientation_is_unknown(phantom, models):
     result = analyze(Scan(phantom.volume, findings=(doubt,)), models)
     assert not result.sides_known
     assert set(np.unique(result.lungs.values)) == {0, 1}
+
+
+LIMIT = 0.05
+
+
+@pytest.fixture(scope="module")
+def knowing(case, models, tmp_path_factory) -> Path:
+    """The networks that ship, with a reference: one image, the phantom's, and variances of 1/4."""
+    folder = tmp_path_factory.mktemp("knowing")
+    reference = Reference(case.features, np.eye(64, dtype=np.float32) / 4, LIMIT)
+    write_weights(
+        folder,
+        "diagnosis",
+        load_tensors(models.weights.diagnosis) | reference.tensors(),
+        name="knowing",
+        licence="Apache-2.0",
+        origin="a test",
+        training_data="the phantom",
+        intended_use="tests",
+        options={"distance_limit": LIMIT},
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def knowing_models(knowing) -> Models:
+    return load_models(knowing, device="cpu")
+
+
+def codes(result):
+    return {finding.code for finding in result.findings}
+
+
+def test_a_scan_like_the_training_images_is_not_flagged(case, phantom, knowing_models):
+    result = analyze(phantom.volume, knowing_models)
+    assert result.probability == pytest.approx(case.probability, abs=1e-5)
+    assert result.feature_distance.value < 1e-3
+    assert result.feature_distance.limit == LIMIT
+    assert "out-of-distribution" not in codes(result)
+
+
+def test_a_scan_unlike_the_training_images_is_flagged_with_its_distance(case, phantom, knowing_models):
+    # Lungs of chequered cubes of air and soft tissue, as no patient has them.
+    z, y, x = np.indices(phantom.volume.shape)
+    chequered = np.where((z // 2 + y // 6 + x // 6) % 2, -950, -300)
+    hu = np.where(phantom.lungs.values > 0, chequered, phantom.volume.hu).astype(np.int16)
+    result = analyze(CTVolume(hu, phantom.volume.affine), knowing_models)
+    by_hand = 2 * np.linalg.norm(result.features.astype(float) - case.features)  # sd 1/2 in every direction
+    assert result.feature_distance.value == pytest.approx(by_hand, rel=1e-9)
+    assert result.feature_distance.value > LIMIT
+    assert "out-of-distribution" in codes(result) & BANNERS
+
+
+def test_without_a_reference_there_is_no_distance_and_no_flag(phantom, models):
+    result = analyze(phantom.volume, replace(models, reference=None))
+    assert result.feature_distance is None
+    assert "out-of-distribution" not in codes(result)
+
+
+@pytest.mark.usefixtures("knowing_models")  # converted, which needs torch
+def test_the_reference_is_read_without_torch(knowing):
+    code = (
+        "import sys; from pathlib import Path; from covid19net.pipeline import load_models\n"
+        f"models = load_models(Path({str(knowing)!r}), device='cpu')\n"
+        f"assert models.reference.limit == {LIMIT}\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

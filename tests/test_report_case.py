@@ -1,11 +1,13 @@
 """A case on disk: every file, or none."""
 
+from dataclasses import replace
 import json
 
 import nibabel
 import numpy as np
 import pytest
 
+from covid19net.diagnose import Distance
 from covid19net.errors import InputError
 from covid19net.report import case as case_module
 from covid19net.report.case import FILES, SCHEMA, case_record, write_case
@@ -25,6 +27,13 @@ def test_the_record_says_what_was_found_in_plain_json():
     assert record["geometry"]["lung_box_voxels_zyx"] == {"start": [5, 20, 15], "stop": [35, 90, 115]}
     assert record["clinical"] == {"age": 61, "sex": "F", "comorbidity": False}
     assert "not a medical device" in record["intended_use"]
+
+
+def test_the_distance_from_the_training_images_is_recorded_where_it_is_known():
+    known = replace(made_up_case(), feature_distance=Distance(7.5, 11.25))
+    assert SCHEMA == "covid19net-result/1.1"  # 1.0 had no distance
+    assert json.loads(json.dumps(case_record(known)))["feature_distance"] == {"value": 7.5, "limit": 11.25}
+    assert case_record(made_up_case())["feature_distance"] is None
 
 
 def test_masks_overlay_the_ct_for_another_library(tmp_path):

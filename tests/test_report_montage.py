@@ -61,7 +61,7 @@ def test_bone_is_white_and_air_black():
     assert (low, high) == (-600 - 750, -600 + 750)  # level -600, width 1500: the usual lung window
 
 
-@pytest.mark.parametrize("code", ["weights-demonstration", "coverage"])
+@pytest.mark.parametrize("code", ["weights-demonstration", "coverage", "out-of-distribution"])
 def test_what_no_reader_may_miss_stands_on_a_banner(code):
     plain, warned = montage(made_up_case()), montage(made_up_case(Finding(code, "read this")))
     banner = np.array((150, 60, 0))

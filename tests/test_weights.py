@@ -14,6 +14,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 import torch
 
 from covid19net.errors import InputError, ResourceError, WeightsError
@@ -32,7 +33,13 @@ from covid19net.weights import (
     tensors_of,
     write_weights,
 )
-from covid19net.weights.files import sha256_of, what_it_is
+from covid19net.weights.files import load_reference, sha256_of, what_it_is
+from covid19net.weights.reference import (
+    Reference,
+    feature_distance,
+    fit_reference,
+    shrunk_covariance,
+)
 
 FIELDS = {
     "name": "mine",
@@ -321,6 +328,190 @@ def test_another_width_is_refused_with_both_shapes(tmp_path):
         load_network(weights)
 
 
+# The reference: what the training images looked like to the network
+
+
+def made_features(count: int, first: int = 0) -> np.ndarray:
+    """Features without chance, the same everywhere: scattered values, and a part that many share."""
+    i, j = np.arange(first, first + count)[:, None], np.arange(1, 65)
+    scattered = (7919 * (i + 1) * (j * j + 3 * j + 1)) % 1009 / 1009
+    return scattered + (j % 5) * ((i * 37) % 11) / 11
+
+
+# sklearn.covariance.LedoitWolf of scikit-learn 1.9.1: number of images, then entries [0, 0] and [3, 7] and
+# the trace of its covariance_, and the roots of its mahalanobis() of three images more.
+SKLEARN = [
+    (
+        40,
+        0.16824180834422636,
+        1.0195448727165222,
+        38.06402167673851,
+        [10.814249005, 12.486450104, 12.298248257],
+    ),
+    (
+        90,
+        0.153718923337686,
+        0.9853530217140479,
+        38.099374186594304,
+        [10.700161844, 10.976792043, 10.250150407],
+    ),
+]
+
+
+@pytest.mark.parametrize(("count", "first", "other", "trace", "distances"), SKLEARN)
+def test_covariance_and_distance_are_those_of_scikit_learn(count, first, other, trace, distances):
+    features = made_features(count)
+    covariance = shrunk_covariance(features)
+    found = (covariance[0, 0], covariance[3, 7], np.trace(covariance))
+    np.testing.assert_allclose(found, (first, other, trace), rtol=1e-10)
+    new = made_features(3, first=500)
+    reference = fit_reference(features, new)
+    measured = [feature_distance(image, reference) for image in new]
+    np.testing.assert_allclose(measured, distances, rtol=1e-4)  # stored as float32
+    assert reference.limit == pytest.approx(max(distances), rel=1e-4)  # of three images the largest
+
+
+def test_shrinking_by_hand():
+    # Four images, two features: S = diag(2, 1/2), mu = 5/4, d^2 = 2 (3/4)^2 = 9/8; |x|^4 = 16, 16, 1, 1, so
+    # b^2 = (34/4 - (4 + 1/4)) / 4 = 17/16; share = 17/18: diag(2, 1/2) moves 17/18 of the way to 5/4.
+    images = np.array([[9.0, -3.0], [5.0, -3.0], [7.0, -2.0], [7.0, -4.0]])  # about (7, -3)
+    expected = np.diag([5 / 4 + 3 / 4 / 18, 5 / 4 - 3 / 4 / 18])
+    np.testing.assert_allclose(shrunk_covariance(images), expected, atol=1e-12)
+
+
+def test_distance_by_hand():
+    variances = np.ones(64, np.float32)
+    variances[:2] = 4, 9
+    reference = Reference(np.ones(64, np.float32), np.diag(variances), 1.0)
+    image = np.ones(64)
+    image[:2] += 8, 9  # 4 and 3 standard deviations: 5 in all
+    assert feature_distance(image, reference) == pytest.approx(5, rel=1e-12)
+
+
+def test_one_held_out_image_in_a_hundred_lies_beyond_the_limit():
+    rng = np.random.default_rng(5)
+    held_out = rng.standard_normal((300, 64))
+    reference = fit_reference(rng.standard_normal((80, 64)), held_out)
+    beyond = [feature_distance(image, reference) > reference.limit for image in held_out]
+    assert sum(beyond) == 2  # position 0.99 * 299 = 296.01, taken upwards: two of 300 lie above
+
+
+def test_in_sample_distances_would_be_too_small_a_limit():
+    rng = np.random.default_rng(6)
+    features, new = rng.standard_normal((2, 80, 64)) * np.arange(1, 65)
+    own = fit_reference(features, features)
+    beyond = [feature_distance(image, own) > own.limit for image in new]
+    assert np.mean(beyond) > 0.1  # not one in a hundred, of images drawn the same way
+
+
+@pytest.mark.parametrize(
+    ("features", "held_out", "message"),
+    [
+        (made_features(1), made_features(9), "at least 2 training images, got 1"),
+        (made_features(9), made_features(1), "at least 2 held-out images, got 1"),
+        (made_features(9)[:, :63], made_features(9), r"training images must have shape \(9, 64\)"),
+        (made_features(9), np.full((9, 64), np.nan), "held-out images holds? values that are not finite"),
+        (np.full((9, 64), np.inf), made_features(9), "training images holds? values that are not finite"),
+        (np.ones((9, 64)), made_features(9), "too few or too much alike"),
+        (
+            made_features(2),
+            made_features(9),
+            "too few or too much alike",
+        ),  # a rank of one, whatever is shrunk
+    ],
+)
+def test_what_gives_no_reference_is_refused(features, held_out, message):
+    with pytest.raises(InputError, match=message):
+        fit_reference(features, held_out)
+
+
+@pytest.mark.parametrize("image", [np.zeros(63), np.zeros((1, 64)), np.full(64, np.nan)])
+def test_what_is_no_feature_has_no_distance(image):
+    with pytest.raises(InputError, match="a DL feature"):
+        feature_distance(image, fit_reference(made_features(40), made_features(40, 100)))
+
+
+def write_reference(folder: Path, **changes: object) -> WeightFile:
+    """A whole diagnosis file with its reference; a change replaces one part, None leaves it out."""
+    reference = fit_reference(made_features(40), made_features(40, 100))
+    held = reference.tensors() | {"distance_limit": reference.limit} | changes
+    held = {name: part for name, part in held.items() if part is not None}
+    limit = {"distance_limit": held.pop("distance_limit")} if "distance_limit" in held else {}
+    torch.manual_seed(3)
+    return write_weights(folder, "diagnosis", tensors_of(COVID19Net()) | held, options=limit, **FIELDS)
+
+
+def test_a_reference_comes_back_as_it_was(tmp_path):
+    reference = fit_reference(made_features(40), made_features(40, 100))
+    weights = write_reference(tmp_path)
+    found = load_reference(WeightFile(weights.path, read_card(tmp_path / "diagnosis.json")))
+    assert (found.mean == reference.mean).all()
+    assert (found.covariance == reference.covariance).all()
+    assert found.limit == reference.limit
+    image = made_features(1, 300)[0]
+    assert feature_distance(image, found) == feature_distance(image, reference)
+
+
+def test_a_reference_is_no_part_of_the_network(tmp_path):
+    torch.manual_seed(3)
+    expected = tensors_of(COVID19Net())
+    found = tensors_of(load_network(write_reference(tmp_path)))
+    assert found.keys() == expected.keys()
+    assert all((found[name] == expected[name]).all() for name in expected)
+
+
+def test_other_tensors_by_the_name_of_a_reference_are_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"not expected: reference\.median$"):
+        load_network(write_reference(tmp_path, **{"reference.median": np.zeros(64, np.float32)}))
+
+
+def test_weights_without_a_reference_have_none(diagnosis):
+    assert load_reference(diagnosis) is None
+
+
+PARTS = ["reference.mean", "reference.covariance", "distance_limit"]
+
+
+@pytest.mark.parametrize(
+    "absent", [*PARTS, *(tuple(p for p in PARTS if p != only) for only in PARTS)], ids=str
+)
+def test_a_part_of_a_reference_is_refused(diagnosis, tmp_path, absent):
+    """When it is written, and when a file or its card was changed afterwards."""
+    absent = {absent} if isinstance(absent, str) else set(absent)
+    with pytest.raises(WeightsError, match="all three belong together") as caught:
+        write_reference(tmp_path / "written", **dict.fromkeys(absent))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "written").exists()
+    whole = write_reference(tmp_path / "whole")
+    kept = {name: array for name, array in load_tensors(whole).items() if name not in absent}
+    options = {} if "distance_limit" in absent else whole.card.options
+    given = swap(diagnosis, save(kept))
+    for load in (load_tensors, load_reference, load_network):
+        with pytest.raises(WeightsError, match="all three belong together"):
+            load(WeightFile(given.path, replace(given.card, options=options)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"reference.mean": np.zeros(63, np.float32)},
+            r"reference\.mean must have shape \(64,\), has \(63,\)",
+        ),
+        ({"reference.covariance": np.ones(64, np.float32)}, r"must have shape \(64, 64\), has \(64,\)"),
+        ({"reference.covariance": np.ones((64, 64), np.float32)}, "not symmetric and positive definite"),
+        ({"reference.covariance": -np.eye(64, dtype=np.float32)}, "not symmetric and positive definite"),
+        (
+            {"reference.covariance": np.eye(64, dtype=np.float32) + np.eye(64, k=1, dtype=np.float32) / 9},
+            "not symmetric and positive definite",
+        ),
+    ],
+)
+def test_a_reference_that_gives_no_distance_is_refused(tmp_path, changes, message):
+    with pytest.raises(WeightsError, match=message):
+        write_reference(tmp_path, **changes)
+
+
 # Model cards
 
 
@@ -335,6 +526,12 @@ def test_another_width_is_refused_with_both_shapes(tmp_path):
         ({"network": "densenet-fpn"}, "needs the network 'covid19net'"),
         ({"colour": "red"}, "unknown field 'colour'"),
         ({"options": {"threshold": 1.5}}, "'threshold' must be a probability"),
+        (
+            {"options": {"distance_limit": 0.0}},
+            "'distance_limit' must be a number with a decimal point, above 0",
+        ),
+        ({"options": {"distance_limit": 12}}, "'distance_limit' must be a number"),
+        ({"options": {"distance_limit": "12.0"}}, "'distance_limit' must be a number"),
         ({"options": {"pyramid": 1 << 30}}, "'pyramid' must be a whole number from 1 to 1024"),
         ({"demonstration": "yes"}, "'demonstration' must be of type bool"),
         ({"converted_from": "keras"}, "'converted_from' must be an object or null"),

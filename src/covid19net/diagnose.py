@@ -22,6 +22,29 @@ class Decision(NamedTuple):
     threshold: float
 
 
+class Distance(NamedTuple):
+    """How far a scan lies from the training images of the diagnosis network.
+
+    Attributes:
+        value: Mahalanobis distance of its DL feature, >= 0, without a unit.
+        limit: the largest distance of a scan like the training images; travels with the weights.
+    """
+
+    value: float
+    limit: float
+
+
+def check_distance(distance: Distance | None) -> tuple[Finding, ...]:
+    """The finding "out-of-distribution" for a scan beyond the limit; none where no distance is known."""
+    if distance is None or distance.value <= distance.limit:
+        return ()
+    message = (
+        "to the diagnosis network this scan is unlike those it was trained on (distance "
+        f"{distance.value:.4g}, limit {distance.limit:.4g}): its probability and heat map may mean nothing"
+    )
+    return (Finding("out-of-distribution", message),)
+
+
 def probability_of(logit: float) -> float:
     """Probability of COVID-19 against other pneumonia, in [0, 1]; the logistic function of the logit."""
     return float(1 / (1 + np.exp(-np.float64(logit)))) if logit > -700 else 0.0

@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 
 from covid19net import __version__
-from covid19net.diagnose import Decision, decide, probability_of
+from covid19net.diagnose import Decision, Distance, check_distance, decide, probability_of
 from covid19net.engine import (
     DiagnosisNetwork,
     LungNetwork,
@@ -27,6 +27,8 @@ from covid19net.preprocess import AIR, lung_box, lung_image
 from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
 from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan, upright
 from covid19net.weights import Card, WeightSet, find_set
+from covid19net.weights.files import load_reference
+from covid19net.weights.reference import Reference, feature_distance
 
 LIBRARIES = ("numpy", "scipy", "pydicom", "imagecodecs", "SimpleITK")  # that numbers of a result depend on
 OLDEST = 120  # years; an age above is a typing error
@@ -56,12 +58,21 @@ class Clinical:
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """Both networks, ready to run, and the weights they came from."""
+    """Both networks, ready to run, and the weights they came from.
+
+    Attributes:
+        lungs: finds the lungs.
+        diagnosis: scores the lung image.
+        weights: where both came from.
+        device: where they run, as from `choose_device`.
+        reference: what the diagnosis weights know of their training images; None where that is nothing.
+    """
 
     lungs: LungNetwork
     diagnosis: DiagnosisNetwork
     weights: WeightSet
     device: str
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +93,7 @@ class CaseResult:
         clinical: as given.
         provenance: versions, weights, engine, options.
         seconds: for each stage.
+        feature_distance: of `features` from the training images; None where the weights know nothing of them.
     """
 
     probability: float
@@ -97,6 +109,7 @@ class CaseResult:
     clinical: Clinical
     provenance: dict[str, object]
     seconds: dict[str, float] = field(default_factory=dict)
+    feature_distance: Distance | None = None
 
 
 def load_models(
@@ -121,7 +134,8 @@ def load_models(
     found = find_set(weights, home)
     chosen = choose_device(device)
     lungs = open_lungs(found.lungs, chosen, cache=cache)
-    return Models(lungs, open_diagnosis(found.diagnosis, chosen, cache=cache), found, chosen)
+    diagnosis = open_diagnosis(found.diagnosis, chosen, cache=cache)
+    return Models(lungs, diagnosis, found, chosen, load_reference(found.diagnosis))
 
 
 @contextmanager
@@ -174,6 +188,12 @@ def segment(
     return find_lungs(probability, clean=clean), probability
 
 
+def _distance(features: np.ndarray, reference: Reference | None) -> Distance | None:
+    if reference is None:
+        return None
+    return Distance(feature_distance(features, reference), reference.limit)
+
+
 def _bare_scan(volume: CTVolume) -> Scan:
     """A volume that did not come through `read_ct`, as that would leave it: upright, without padding."""
     if volume.hu.min() >= AIR:
@@ -222,7 +242,8 @@ def analyze(
             np.minimum(on_ct.values, 1, out=on_ct.values)
     if not cam.any():
         findings += (Finding("empty-heatmap", "no place of the scan argues for COVID-19: the map is empty"),)
-    findings += models.weights.findings
+    distance = _distance(evidence.features, models.reference)
+    findings += check_distance(distance) + models.weights.findings
     probability = probability_of(evidence.logit)
     threshold = float(models.weights.diagnosis.card.options.get("threshold", 0.5))
     return CaseResult(
@@ -239,4 +260,5 @@ def analyze(
         clinical=clinical or Clinical(),
         provenance=_provenance(models, every_slice=every_slice),
         seconds=seconds,
+        feature_distance=distance,
     )

@@ -23,6 +23,7 @@ from covid19net.engine.device import TORCH_EXTRA, has_torch, memory_told
 from covid19net.errors import ResourceError, WeightsError
 from covid19net.weights import WeightFile, load_network, load_tensors, registry
 from covid19net.weights.files import write_atomically
+from covid19net.weights.networks import network_tensors
 
 if TYPE_CHECKING:
     from torch import nn
@@ -245,7 +246,8 @@ def convert(weights: WeightFile, cache: Path | None = None) -> Converted:
         raise WeightsError(
             f"{weights.path}: not converted for the CPU yet, and converting needs torch: {TORCH_EXTRA}"
         )
-    half = all(array.dtype == np.float16 for array in load_tensors(weights).values())
+    tensors = network_tensors(load_tensors(weights))
+    half = all(array.dtype == np.float16 for array in tensors.values())
     shapes = _example_shapes(weights)
     with memory_told(f"converting {weights.path.name}"):
         modules = torch_parts(weights)

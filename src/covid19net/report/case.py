@@ -12,7 +12,7 @@ from covid19net.io.files import write_fault
 from covid19net.pipeline import CaseResult
 from covid19net.report.montage import INTENDED_USE, montage
 
-SCHEMA = "covid19net-result/1.0"
+SCHEMA = "covid19net-result/1.1"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "result.json")
 UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to the head)"
 
@@ -20,7 +20,8 @@ UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to t
 def case_record(result: CaseResult) -> dict[str, Any]:
     """The result as plain values for JSON; nothing in it names a person or a file.
 
-    Units: millimetres, millilitres, seconds, years; affines go from indices (z, y, x) to LPS.
+    Units: millimetres, millilitres, seconds, years; affines go from indices (z, y, x) to LPS. The feature
+    distance is null where the weights know nothing of their training images.
     """
     volume = result.scan.volume
     right, left = result.lung_millilitres
@@ -38,6 +39,7 @@ def case_record(result: CaseResult) -> dict[str, Any]:
             "both": round(right + left, 1),
         },
         "features": [float(f"{value:.7g}") for value in result.features.tolist()],
+        "feature_distance": result.feature_distance and result.feature_distance._asdict(),
         "scan": dict(result.scan.headers),
         "geometry": {
             "shape_zyx": list(volume.shape),

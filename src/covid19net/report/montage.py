@@ -34,6 +34,7 @@ BANNERS = {  # findings no reader may miss
     "missing-slices",
     "odd-slices",
     "orientation-unknown",
+    "out-of-distribution",
     "weights-demonstration",
 }
 INTENDED_USE = "Research software, not a medical device. Not for diagnosis or treatment."

@@ -7,6 +7,7 @@ belong together: a file that does not match its card is never loaded.
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 import json
+import math
 from pathlib import Path
 import re
 from typing import Any, NoReturn
@@ -38,7 +39,8 @@ class Card:
         training_data: what the network has seen.
         intended_use: what it is for, and what it is not for.
         options: how the network is built and used: "pyramid" and "segmentation" (channels) and "clean_up" for
-            lungs, "threshold" (probability above which a scan is called positive) for diagnosis.
+            lungs, "threshold" (probability above which a scan is called positive) and "distance_limit" (see
+            `Reference.limit`) for diagnosis.
         demonstration: trained on synthetic images; its answers say nothing about patients.
         training_command: the command line that made it, or "".
         metrics: what was measured, by name.
@@ -88,6 +90,9 @@ def _option_faults(options: Mapping[str, Any]) -> list[str]:
     threshold = options.get("threshold", 0.5)
     if type(threshold) is not float or not 0 < threshold < 1:
         faults.append("option 'threshold' must be a probability between 0 and 1")
+    limit = options.get("distance_limit", 1.0)
+    if type(limit) is not float or not 0 < limit < math.inf:
+        faults.append("option 'distance_limit' must be a number with a decimal point, above 0 and finite")
     if type(options.get("clean_up", True)) is not bool:
         faults.append("option 'clean_up' must be true or false")
     return faults

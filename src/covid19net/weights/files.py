@@ -17,6 +17,7 @@ import numpy as np
 
 from covid19net.errors import ResourceError, WeightsError
 from covid19net.weights.cards import TASKS, Card, card_text, make_card
+from covid19net.weights.reference import Reference, reference_of
 
 LARGEST_FILE = 256 << 20  # bytes; the published lung network is 40 MB
 _CHUNK = 1 << 20
@@ -93,8 +94,21 @@ def load_tensors(weights: WeightFile) -> dict[str, np.ndarray]:
 
     Raises:
         WeightsError: the file is missing, does not match size and SHA-256 of its card, is not safetensors, or
-            holds other than finite float32 or float16 numbers.
+            holds other than finite float32 or float16 numbers, or only a part of a reference.
     """
+    return _read(weights)[0]
+
+
+def load_reference(weights: WeightFile) -> Reference | None:
+    """Read the reference of a weight file; None where it holds none.
+
+    Raises:
+        WeightsError: as `load_tensors`.
+    """
+    return _read(weights)[1]
+
+
+def _read(weights: WeightFile) -> tuple[dict[str, np.ndarray], Reference | None]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -107,7 +121,7 @@ def load_tensors(weights: WeightFile) -> dict[str, np.ndarray]:
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{weights.path}: not a safetensors file: {error}; {expected}") from error
     _check_numbers(tensors, str(weights.path))
-    return tensors
+    return tensors, reference_of(tensors, weights.card.options, str(weights.path))
 
 
 def _check_numbers(tensors: Mapping[str, np.ndarray], source: str) -> None:
@@ -170,7 +184,8 @@ def write_weights(folder: Path, task: str, tensors: Mapping[str, np.ndarray], **
     Args:
         folder: of the set; made where it does not exist.
         task: "lungs", "diagnosis" or "egfr".
-        tensors: name -> float32 or float16 array, named as in the network's state_dict.
+        tensors: name -> float32 or float16 array, named as in the network's state_dict; those of a reference
+            (`Reference.tensors`) may be added when the options hold its "distance_limit".
         **fields: the other fields of `Card`; task, network, sha256 and size are filled in.
 
     Raises:
@@ -184,6 +199,7 @@ def write_weights(folder: Path, task: str, tensors: Mapping[str, np.ndarray], **
     data: bytes = save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
     filled = {"task": task, "network": TASKS.get(task, ""), "size": len(data)}
     card = make_card(fields | filled | {"sha256": hashlib.sha256(data).hexdigest()}, str(path))
+    reference_of(tensors, card.options, str(path))
     text = card_text(card)  # before anything is written: metrics may hold what JSON cannot
     write_atomically(path, data)
     write_atomically(folder / f"{task}.json", text.encode())

@@ -8,6 +8,7 @@ import numpy as np
 
 from covid19net.errors import WeightsError
 from covid19net.weights.files import WeightFile, load_tensors
+from covid19net.weights.reference import REFERENCE_TENSORS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,8 +87,13 @@ def check_fit(
         )
 
 
+def network_tensors(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors of a weight file without those of its reference."""
+    return {name: array for name, array in tensors.items() if name not in REFERENCE_TENSORS}
+
+
 def load_exactly(network: "nn.Module", tensors: Mapping[str, np.ndarray], source: str) -> None:
-    """Copy every tensor into the network; names and shapes must match one to one.
+    """Copy every tensor but those of a reference into the network; names and shapes must match one to one.
 
     Args:
         network: whose parameters and batch-norm statistics are overwritten.
@@ -98,6 +104,7 @@ def load_exactly(network: "nn.Module", tensors: Mapping[str, np.ndarray], source
         WeightsError: names or shapes differ; the network is unchanged then.
     """
     torch = require_torch()
+    tensors = network_tensors(tensors)
     check_fit(tensor_shapes(network), {name: array.shape for name, array in tensors.items()}, source)
     state = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in tensors.items()}
     network.load_state_dict(state, strict=False)  # only the counters are absent: all else was compared
