@@ -71,7 +71,7 @@ def test_separated_and_constant_probabilities_have_no_slope():
 
 
 def test_saturated_probabilities_still_converge():
-    """Whole steps of Newton's method lead to where no patient has weight. The result is where counts agree."""
+    """Newton's whole steps lead to where no patient has weight. The result is where counts agree."""
     label = np.arange(37) != 7
     probability = np.repeat([0.0, 1 / 3, 2 / 3, 1.0], [16, 6, 7, 8])
     found = calibrate(label, probability)

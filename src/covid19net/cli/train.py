@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from covid19net.cli.terminal import HomeOption, cache_folder, home_of, say
-from covid19net.errors import InputError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -147,20 +146,13 @@ def lung_models(home: Path | None) -> "Models":
 @contextmanager
 def joined(device: str) -> Iterator[str]:
     """This process's device, joined with the others where torchrun started several."""
-    import torch
-
-    from covid19net.train.together import together
+    from covid19net.train.together import local_device, together
 
     rank, world, local = (
         int(os.environ.get(name, default))
         for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     )
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device {device!r}: training runs on auto, cpu or cuda")
-    cuda = torch.cuda.is_available()
-    if device == "cuda" and not cuda:
-        raise InputError("device cuda: torch finds no CUDA device")
-    here = f"cuda:{local}" if cuda and device != "cpu" else "cpu"
+    here = local_device(device, local)
     address = f"tcp://{os.environ.get('MASTER_ADDR', 'localhost')}:{os.environ.get('MASTER_PORT', '29500')}"
     with together(rank, world, address, device=here):
         yield here

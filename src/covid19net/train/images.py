@@ -17,6 +17,7 @@ from covid19net.pipeline import Models, segment
 from covid19net.preprocess import (
     AIR,
     SLICE_SIZE,
+    WHOLE,
     lung_image,
     segmentation_affine,
     shrunken,
@@ -25,7 +26,6 @@ from covid19net.volume import CTVolume, Overlay
 
 RECIPE = "lung-image-1"  # of the preprocessing; another name makes every image anew
 SAME_PLACE = 0.5  # mm a mask's grid may lie beside its scan's
-WHOLE = (1, 1, 1)  # an image as it is
 Shrink = tuple[int, int, int]
 
 

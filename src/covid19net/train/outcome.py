@@ -15,11 +15,13 @@ from covid19net.diagnose import probability_of
 from covid19net.engine import open_diagnosis
 from covid19net.errors import InputError
 from covid19net.evaluate import Estimate, auc, by_stratum, calibrate, operating_point, youden_threshold
-from covid19net.train.images import WHOLE, Sample, Shrink
+from covid19net.preprocess import WHOLE
+from covid19net.train.images import Sample, Shrink
 from covid19net.weights import WeightFile, write_weights
-from covid19net.weights.reference import REFERENCE, fit_reference
+from covid19net.weights.reference import LIMIT_OPTION, fit_reference
 
 REFERENCE_IMAGES = 300  # training images, at most, whose features become the reference
+CERTAIN = (1e-6, 1 - 1e-6)  # a threshold lies within: networks can be surer than that of a few patients
 THIN = 3.0  # mm; slices up to this are called thin
 
 Progress = Callable[[int, int], None]
@@ -168,14 +170,14 @@ def leave(
         sets = {"tuning": patients.tuning, **patients.validation}
         scores = {name: score(bare, samples, device, progress) for name, samples in sets.items()}
     tuning = scores["tuning"]
-    threshold = youden_threshold(tuning.label, tuning.probability)
+    threshold = round(float(np.clip(youden_threshold(tuning.label, tuning.probability), *CERTAIN)), 6)
     reference = fit_reference(seen.features, tuning.features)
-    options |= {"threshold": round(threshold, 4), "distance_limit": reference.limit}
+    options |= {"threshold": threshold, LIMIT_OPTION: reference.limit}
     metrics = {name: measured(found, threshold) for name, found in scores.items()}
     final = write_weights(
         out,
         about.task,
-        tensors | {REFERENCE + "mean": reference.mean, REFERENCE + "covariance": reference.covariance},
+        tensors | reference.tensors(),
         **written,
         options=options,
         metrics=metrics | dict(about.facts),

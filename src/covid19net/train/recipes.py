@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from covid19net.errors import InputError
-from covid19net.preprocess import IMAGE_SHAPE
-from covid19net.train.images import WHOLE, Shrink
+from covid19net.preprocess import IMAGE_SHAPE, WHOLE
+from covid19net.train.images import Shrink
 from covid19net.train.schedule import Schedule
 
 

@@ -22,6 +22,24 @@ WAIT = timedelta(hours=2)  # how long a process waits for the others; the first 
 T = TypeVar("T")
 
 
+def local_device(device: str, place: int = 0) -> str:
+    """The torch device of one process of a machine.
+
+    Args:
+        device: "auto" (CUDA where there is one), "cpu" or "cuda".
+        place: of the process among those of its machine, from 0: it takes the GPU of that number.
+
+    Raises:
+        InputError: another name, or no CUDA device.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device {device!r}: training runs on auto, cpu or cuda")
+    cuda = torch.cuda.is_available()
+    if device == "cuda" and not cuda:
+        raise InputError("device cuda: torch finds no CUDA device")
+    return f"cuda:{place}" if cuda and device != "cpu" else "cpu"
+
+
 @contextmanager
 def together(rank: int, world: int, address: str, *, device: str = "cpu") -> Iterator[None]:
     """Join the processes of a run for as long as the context lasts; a single process joins nobody.

@@ -19,7 +19,7 @@ from covid19net.train.outcome import About, Patients, leave, scores_table
 from covid19net.train.recipes import Stage
 from covid19net.train.together import rank
 from covid19net.weights import WeightFile, load_tensors, tensors_of
-from covid19net.weights.reference import REFERENCE
+from covid19net.weights.reference import REFERENCE_TENSORS
 from covid19net.weights.registry import weight_files
 
 TaskName = Literal["auxiliary", "diagnosis"]
@@ -94,7 +94,7 @@ def starting_tensors(folder: Path) -> tuple[dict[str, np.ndarray], str]:
     weights = found.get("egfr") or found.get("diagnosis")
     if weights is None:
         raise WeightsError(f"{folder}: holds no COVID-19Net to start from")
-    tensors = {k: v for k, v in load_tensors(weights).items() if not k.startswith(REFERENCE)}
+    tensors = {k: v for k, v in load_tensors(weights).items() if k not in REFERENCE_TENSORS}
     return tensors, f"{weights.card.name}, task {weights.card.task}, SHA-256 {weights.card.sha256[:12]}"
 
 

@@ -13,6 +13,7 @@ import re
 from typing import Any, NoReturn
 
 from covid19net.errors import WeightsError
+from covid19net.preprocess import IMAGE_SHAPE, WHOLE
 
 # Task -> the network that does it.
 TASKS = {"lungs": "densenet-fpn", "diagnosis": "covid19net", "egfr": "covid19net"}
@@ -40,7 +41,8 @@ class Card:
         intended_use: what it is for, and what it is not for.
         options: how the network is built and used: "pyramid" and "segmentation" (channels) and "clean_up" for
             lungs, "threshold" (probability above which a scan is called positive) and "distance_limit" (see
-            `Reference.limit`) for diagnosis.
+            `Reference.limit`) for diagnosis, "shrink" (see `preprocess.shrunken`) for networks trained at
+            reduced size.
         demonstration: trained on synthetic images; its answers say nothing about patients.
         training_command: the command line that made it, or "".
         metrics: what was measured, by name.
@@ -93,9 +95,17 @@ def _option_faults(options: Mapping[str, Any]) -> list[str]:
     limit = options.get("distance_limit", 1.0)
     if type(limit) is not float or not 0 < limit < math.inf:
         faults.append("option 'distance_limit' must be a number with a decimal point, above 0 and finite")
+    if not _is_shrink(options.get("shrink", list(WHOLE))):
+        faults.append(f"option 'shrink' must be a list of three whole divisors of {IMAGE_SHAPE}")
     if type(options.get("clean_up", True)) is not bool:
         faults.append("option 'clean_up' must be true or false")
     return faults
+
+
+def _is_shrink(value: object) -> bool:
+    if type(value) is not list or len(value) != len(IMAGE_SHAPE):
+        return False
+    return all(type(by) is int and by >= 1 and n % by == 0 for by, n in zip(value, IMAGE_SHAPE, strict=True))
 
 
 def make_card(values: Mapping[str, object], source: str) -> Card:

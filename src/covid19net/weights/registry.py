@@ -280,6 +280,16 @@ def find_set(name: str | Path, home: Path | None) -> WeightSet:
                 "its probability says nothing about a patient.",
             )
         )
+    shrink = found["diagnosis"].card.options.get("shrink", [1, 1, 1])
+    if shrink != [1, 1, 1]:
+        size = " x ".join(map(str, shrink))
+        findings.append(
+            Finding(
+                "weights-reduced",
+                f"The diagnosis network was trained at reduced size, for teaching: {size} voxels of the lung "
+                "image (z, y, x) are one for it.",
+            )
+        )
     title = found["diagnosis"].card.name
     return WeightSet(title, found["lungs"], found["diagnosis"], tuple(findings), found.get("egfr"))
 

@@ -1,0 +1,178 @@
+"""From a manifest to weights that analysis takes, in two steps, on a toy disease."""
+
+from dataclasses import replace
+import json
+
+import numpy as np
+import pytest
+
+from covid19net import load_models
+from covid19net.cohort import read_manifest, write_table
+from covid19net.errors import InputError, WeightsError
+from covid19net.io import write_volume
+from covid19net.train.classes import split_patients
+from covid19net.train.classify import start_network
+from covid19net.train.outcome import scores_table, spread
+from covid19net.train.recipes import Stage
+from covid19net.train.schedule import Schedule
+from covid19net.train.two_step import TASKS, Plan, Workplace, starting_tensors, train_task, with_column
+from covid19net.volume import CTVolume, Overlay
+from covid19net.weights import load_tensors, read_card
+
+AFFINE = np.array([[0, 0, 4.0, -150], [0, 4.0, 0, -150], [5.0, 0, 0, 0], [0, 0, 0, 1]])
+TINY = (4, 8, 8)
+STAGES = (Stage("tiny", TINY, Schedule(30, 8, 4e-3, average=0.8, judge_every=10, save_every=10)),)
+
+
+def write_patient(folder, rng, positive):
+    """A scan of 16 x 64 x 64 with two lungs; where positive, the lower half of both is hazy."""
+    hu = rng.normal(40, 20, (16, 64, 64))
+    mask = np.zeros(hu.shape, np.uint8)
+    mask[2:14, 16:48, 8:28], mask[2:14, 16:48, 36:56] = 1, 2
+    hu[mask > 0] += rng.normal(-890, 20)
+    hazy = mask.copy()
+    hazy[8:] = 0
+    hu[hazy > 0] += 250 * positive + rng.normal(0, 20)
+    folder.mkdir(parents=True)
+    write_volume(CTVolume(hu.astype(np.int16), AFFINE), folder / "ct.nii.gz")
+    write_volume(Overlay(mask, AFFINE), folder / "lungs.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """Twenty patients for the auxiliary task, twenty to train, sixteen to validate; haze is the class."""
+    out = tmp_path_factory.mktemp("toy")
+    rng, rows = np.random.default_rng(0), []
+    for name, count in (("auxiliary", 20), ("training", 20), ("validation 1", 16)):
+        for k in range(count):
+            place, positive = f"{name.replace(' ', '-')}-{k}", k % 2 == 0
+            write_patient(out / place, rng, positive)
+            rows.append({
+                "patient_id": place, "scan": f"{place}/ct.nii.gz", "lungs": f"{place}/lungs.nii.gz",
+                "centre": "Toytown", "set": name, "synthetic": 1, "thickness": 5 if k % 4 < 2 else 1,
+                "kernel": "soft", "type": "covid" if positive else "bacterial",
+                "egfr": ("mutant" if positive else "wild") if name == "auxiliary" else "",
+                "label": "" if name == "auxiliary" else "covid" if positive else "other",
+            })  # fmt: skip
+    return write_table(out / "manifest.csv", rows)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    return Workplace(out / "one", out / "work-one", out / "cache")
+
+
+@pytest.fixture(scope="module")
+def auxiliary(manifest, place):
+    plan = Plan(TASKS["auxiliary"], STAGES, name="toy-egfr", command="covid19net train auxiliary m.csv")
+    return train_task(manifest, plan, place)
+
+
+@pytest.fixture(scope="module")
+def diagnosis(manifest, place, auxiliary):
+    plan = Plan(TASKS["diagnosis"], STAGES, start=auxiliary.path.parent, name="toy", licence="CC0-1.0")
+    two = Workplace(place.out.parent / "two", place.out.parent / "work-two", place.cache)
+    return train_task(manifest, plan, two)
+
+
+def test_step_one_learns_and_its_card_says_from_what(auxiliary):
+    card = auxiliary.card
+    assert card.task == "egfr"
+    assert card.demonstration  # the manifest says that the patients are synthetic
+    assert (
+        "16 synthetic patients (phantoms) of Toytown (column egfr: 8 positive, 8 negative)"
+        in card.training_data
+    )
+    assert card.training_command == "covid19net train auxiliary m.csv"
+    assert card.metrics["best AUC on tuning patients"]["tiny"] >= 0.75
+    assert card.metrics["started from"] == "random numbers"
+    assert card.options["shrink"] == list(TINY)
+
+
+def test_step_two_starts_from_step_one_and_is_judged_on_a_set_it_never_saw(diagnosis, auxiliary):
+    card = diagnosis.card
+    assert auxiliary.card.sha256[:12] in card.metrics["started from"]
+    found = card.metrics["validation 1"]
+    assert (found["positive"], found["negative"]) == (8, 8)
+    assert found["auc"]["low"] > 0.5
+    assert {"sensitivity", "specificity", "brier", "auc by slices"} <= found.keys()
+    assert 0 < card.options["threshold"] < 1
+    assert card.licence == "CC0-1.0"
+    assert card.metrics["recipe"][0]["schedule"]["learning_rate"] == 4e-3
+    assert read_card(diagnosis.path.with_suffix(".json")) == card
+
+
+def test_the_weights_are_ready_for_analysis(diagnosis):
+    models = load_models(diagnosis.path.parent, device="cpu")
+    assert models.reference is not None
+    assert {f.code for f in models.weights.findings} >= {"weights-demonstration", "weights-reduced"}
+    image = np.random.default_rng(0).standard_normal((48, 240, 360)).astype(np.float32)
+    evidence = models.diagnosis(image)
+    assert evidence.features.shape == (64,)
+    assert evidence.maps.shape == (152, 2, 2, 3)  # 12 x 30 x 45 halved 3, 4 and 4 times, rounded up
+
+
+def test_every_patient_is_scored_in_a_table(diagnosis):
+    lines = (diagnosis.path.parent / "scores.csv").read_text().splitlines()
+    assert lines[0] == "patient_id,set,positive,type,thickness,kernel,probability"
+    assert len(lines) == 1 + 4 + 16  # tuning and validation
+    assert all(0 <= float(line.rsplit(",", 1)[1]) <= 1 for line in lines[1:])
+
+
+@pytest.mark.usefixtures("auxiliary")
+def test_metrics_of_each_step_are_lines_of_json(place):
+    lines = [json.loads(line) for line in (place.work / "tiny.jsonl").read_text().splitlines()]
+    assert sum("loss" in line for line in lines) == 30
+    assert [line["step"] for line in lines if "score" in line] == [10, 20, 30]
+
+
+def test_the_whole_network_is_transferred(auxiliary):
+    tensors, _ = starting_tensors(auxiliary.path.parent)
+    state = start_network(tensors, seed=5).state_dict()
+    assert all(np.array_equal(state[name].numpy(), tensor) for name, tensor in tensors.items())
+    assert tensors.keys() < load_tensors(auxiliary).keys()  # which hold the reference too
+
+
+def test_a_set_without_a_network_to_start_from_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match="no such folder"):
+        starting_tensors(tmp_path / "nothing")
+
+
+def test_any_yes_or_no_column_can_be_learned(manifest):
+    task = with_column(TASKS["auxiliary"], "smoker", "training")
+    rows = manifest.read_text().splitlines()
+    table = manifest.with_name("smokers.csv")
+    table.write_text("\n".join([rows[0] + ",smoker", *(f"{r},{i % 2}" for i, r in enumerate(rows[1:]))]))
+    patients = read_manifest(table, needs=["scan"], may=["smoker"])
+    split = split_patients(patients, task.column, task.training_set)
+    assert len(split.training) == 16
+    assert sum(p.values["smoker"] for p in split.training) == 8
+
+
+def test_a_manifest_without_the_column_is_refused_before_any_scan_is_read(manifest, tmp_path):
+    lines = [line.split(",") for line in manifest.read_text().splitlines()]
+    drop = lines[0].index("label")
+    table = manifest.with_name("bare.csv")
+    table.write_text("\n".join(",".join(c for i, c in enumerate(r) if i != drop) for r in lines))
+    place = Workplace(tmp_path / "out", tmp_path / "work", tmp_path / "cache")
+    with pytest.raises(InputError, match="column label is missing"):
+        train_task(table, Plan(TASKS["diagnosis"], STAGES), place)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_set_that_is_not_there_is_refused_with_counts(manifest, tmp_path):
+    task = replace(TASKS["diagnosis"], training_set="trainng")
+    place = Workplace(tmp_path / "out", tmp_path / "work", tmp_path / "cache")
+    with pytest.raises(InputError, match="'trainng', column label: 0 positive and 0 negative"):
+        train_task(manifest, Plan(task, STAGES), place)
+
+
+def test_samples_are_spread_evenly():
+    assert spread(range(10), 4) == [0, 3, 6, 9]
+    assert spread(range(3), 4) == range(3)
+
+
+def test_no_scores_no_table():
+    with pytest.raises(InputError, match="no patient"):
+        scores_table({})
