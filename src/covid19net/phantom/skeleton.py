@@ -3,7 +3,7 @@
 import numpy as np
 
 from covid19net.phantom.body_build import Build
-from covid19net.phantom.fields import FAR, Plane, capsule, cover, mirrored, paint, squircle
+from covid19net.phantom.fields import Plane, capsule, cover, mirrored, paint, squircle
 from covid19net.phantom.thorax import Shape, front_of
 
 RIB_STEP = 25.0  # mm from one rib to the next
