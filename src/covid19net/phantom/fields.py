@@ -45,12 +45,12 @@ class Plane:
 
         The margin (mm) covers the warp and the patient's roll.
         """
-        back = self.back.tolist()
         found = []
         for axis in (1, 0):
-            places = [a * back[0][axis] + b * back[1][axis] + back[2][axis] for a in x for b in y]
-            ends = min(places) - margin, max(places) + margin
-            start, stop = (int(self.room[axis].searchsorted(end)) for end in ends)
+            (a, b, c), places = self.back[:, axis].tolist(), self.room[axis]
+            middle = (x[0] + x[1]) / 2 * a + (y[0] + y[1]) / 2 * b + c
+            reach = (x[1] - x[0]) / 2 * abs(a) + (y[1] - y[0]) / 2 * abs(b) + margin
+            start, stop = int(places.searchsorted(middle - reach)), int(places.searchsorted(middle + reach))
             if start >= stop:
                 return None
             found.append(slice(start, stop))
@@ -134,7 +134,7 @@ def capsule(
     step = py * (dy / square)
     s += step
     s += pt * dt / square
-    np.clip(s, 0, 1, out=s)
+    s.clip(0, 1, out=s)
     px -= np.multiply(s, dx, out=step)
     py -= np.multiply(s, dy, out=step)
     np.subtract(pt, np.multiply(s, dt, out=step), out=step)
@@ -212,7 +212,7 @@ def cover(distance: np.ndarray, width: float) -> np.ndarray:
     """Part of each pixel inside the shape, 0 to 1, for an edge `width` mm wide."""
     part = distance * (-1 / width)
     part += 0.5
-    return np.clip(part, 0, 1, out=part)
+    return part.clip(0, 1, out=part)
 
 
 def paint(image: np.ndarray, part: np.ndarray, value: np.ndarray | float) -> None:
@@ -260,8 +260,9 @@ def _weights(places: bytes, cell: float, shift: float, side: int) -> tuple[np.nd
     """Lattice points that rising places (float64, mm) touch, and their weights (places, points)."""
     position = np.frombuffer(places) * (1 / cell) + shift
     base = np.floor(position)
-    part = np.stack(_spline((position - base).astype(np.float32)), 1)
     offset = (base - base[0]).astype(np.intp)
     out = np.zeros((len(position), int(offset[-1]) + 4), np.float32)
-    out.reshape(-1)[(np.arange(len(position)) * out.shape[1] + offset)[:, None] + np.arange(4)] = part
+    at = np.arange(len(position)) * out.shape[1] + offset
+    for k, weight in enumerate(_spline((position - base).astype(np.float32))):
+        out.reshape(-1)[at + k] = weight
     return (int(base[0]) - 1 + np.arange(out.shape[1])) % side, out
