@@ -8,10 +8,12 @@ work is done in place.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
 Window = tuple[slice, slice]
+Number = TypeVar("Number", float, np.ndarray)
 FAR = 1e3  # mm; distance to a shape that the plane does not meet
 DEEP = 40.0  # mm around an organ where its distance is known; lesions look no further under the pleura
 
@@ -43,12 +45,12 @@ class Plane:
 
         The margin (mm) covers the warp and the patient's roll.
         """
-        back = self.back.tolist()
         found = []
         for axis in (1, 0):
-            places = [a * back[0][axis] + b * back[1][axis] + back[2][axis] for a in x for b in y]
-            ends = min(places) - margin, max(places) + margin
-            start, stop = (int(self.room[axis].searchsorted(end)) for end in ends)
+            (a, b, c), places = self.back[:, axis].tolist(), self.room[axis]
+            middle = (x[0] + x[1]) / 2 * a + (y[0] + y[1]) / 2 * b + c
+            reach = (x[1] - x[0]) / 2 * abs(a) + (y[1] - y[0]) / 2 * abs(b) + margin
+            start, stop = int(places.searchsorted(middle - reach)), int(places.searchsorted(middle + reach))
             if start >= stop:
                 return None
             found.append(slice(start, stop))
@@ -110,7 +112,7 @@ def squircle(
     away += 1e-4
     np.sqrt(away, out=away)
     away -= np.divide(away, rho, out=rho)
-    return away
+    return np.asarray(away)
 
 
 def capsule(
@@ -132,7 +134,7 @@ def capsule(
     step = py * (dy / square)
     s += step
     s += pt * dt / square
-    np.clip(s, 0, 1, out=s)
+    s.clip(0, 1, out=s)
     px -= np.multiply(s, dx, out=step)
     py -= np.multiply(s, dy, out=step)
     np.subtract(pt, np.multiply(s, dt, out=step), out=step)
@@ -143,7 +145,7 @@ def capsule(
     s *= radii[0] - radii[1]
     px += s
     px -= radii[0]
-    return px
+    return np.asarray(px)
 
 
 def extent(mask: np.ndarray) -> Window | None:
@@ -203,14 +205,14 @@ def smooth_min(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
     np.square(np.maximum(h, 0, out=h), out=h)
     h *= -0.25 / blend
     h += np.minimum(a, b)
-    return h
+    return np.asarray(h)
 
 
 def cover(distance: np.ndarray, width: float) -> np.ndarray:
     """Part of each pixel inside the shape, 0 to 1, for an edge `width` mm wide."""
     part = distance * (-1 / width)
     part += 0.5
-    return np.clip(part, 0, 1, out=part)
+    return part.clip(0, 1, out=part)
 
 
 def paint(image: np.ndarray, part: np.ndarray, value: np.ndarray | float) -> None:
@@ -233,30 +235,34 @@ def texture(lattice: np.ndarray, cell: float, plane: Plane, shift: float = 0.0) 
     """
     side = lattice.shape[0]
     layer = int(np.floor(plane.z / cell + shift))
-    along = _spline(np.float32(plane.z / cell + shift - layer))
-    block = sum(w * lattice[(layer - 1 + k) % side] for k, w in enumerate(along))
+    along = _spline(plane.z / cell + shift - layer)
+    block = along[0] * lattice[(layer - 1) % side]
+    for k in (1, 2, 3):
+        block += along[k] * lattice[(layer - 1 + k) % side]
     (columns, across), (rows, down) = (_weights(places.tobytes(), cell, shift, side) for places in plane.room)
     return np.asarray(down @ (block.take(rows, 0).take(columns, 1) @ across.T))
 
 
-def _spline(f: np.ndarray) -> tuple[np.ndarray, ...]:
+def _spline(f: Number) -> tuple[Number, Number, Number, Number]:
     """Weights of the four lattice points around a place `f` (0 to 1) of the way from the second to the third.
 
     They are scaled so that the field keeps the variance of the lattice.
     """
-    scale = np.float32(1 / (6 * 0.69))
-    rows = (1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3
-    return tuple(row * scale for row in rows)
+    scale = 1 / (6 * 0.69)
+    square, rest = f * f * scale, 1 - f
+    first, last = rest * rest * rest * scale, square * f
+    second = 3 * last - 6 * square + 4 * scale
+    return first, second, 6 * scale - first - second - last, last
 
 
 @lru_cache(maxsize=256)  # the planes of a scan share their rows and columns
 def _weights(places: bytes, cell: float, shift: float, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Lattice points that rising places (float64, mm) touch, and their weights (places, points)."""
-    position = np.frombuffer(places) / cell + shift
-    base = np.floor(position).astype(int)
-    first = int(base[0])
-    out = np.zeros((len(position), int(base[-1]) - first + 4), np.float32)
-    row = np.arange(len(position))
-    for k, w in enumerate(_spline((position - base).astype(np.float32))):
-        out[row, base - first + k] = w
-    return (first - 1 + np.arange(out.shape[1])) % side, out
+    position = np.frombuffer(places) * (1 / cell) + shift
+    base = np.floor(position)
+    offset = (base - base[0]).astype(np.intp)
+    out = np.zeros((len(position), int(offset[-1]) + 4), np.float32)
+    at = np.arange(len(position)) * out.shape[1] + offset
+    for k, weight in enumerate(_spline((position - base).astype(np.float32))):
+        out.reshape(-1)[at + k] = weight
+    return (int(base[0]) - 1 + np.arange(out.shape[1])) % side, out

@@ -104,7 +104,7 @@ def _tissue(patient: Patient, plane: Plane) -> np.ndarray:
     )
     line *= 90
     hu += line
-    return hu
+    return np.asarray(hu)
 
 
 def _buds(patient: Patient, plane: Plane, hu: np.ndarray, room: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def _effusion(patient: Patient, plane: Plane, wall: np.ndarray, pleura: np.ndarr
     low = float(np.clip((plane.t - 90) / 120, 0, 1.5))
     thick = np.where(plane.x < 0, np.float32(right * low), np.float32(left * low))
     thick *= np.clip((plane.y + 45) / 80, 0, 1)
-    return np.maximum(0.5 - wall - thick, pleura)
+    return np.asarray(np.maximum(0.5 - wall - thick, pleura))
 
 
 def _is_left(patient: Patient, plane: Plane) -> np.ndarray:

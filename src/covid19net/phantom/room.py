@@ -90,10 +90,7 @@ def _table(clutter: Clutter, hu: np.ndarray, plane: Plane, body: np.ndarray, bac
     wide = np.abs(x) - 215
     mattress = np.maximum(np.maximum(-top - clutter.gap, top), wide)
     paint(part, cover(mattress, 1.5) * air, -930.0)
-    if clutter.table == "trough":
-        bottom = top - 0.6 * clutter.depth
-    else:
-        bottom = top - clutter.depth - 0.4 * sag
+    bottom = top - 0.6 * clutter.depth if clutter.table == "trough" else top - clutter.depth - 0.4 * sag
     inside = np.maximum(np.maximum(-top, bottom), wide)
     paint(part, cover(inside, 1.5) * air, -955.0)
     shell = np.maximum(np.minimum(np.abs(top - 1.3), np.abs(bottom)) - 1.3, wide)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -258,13 +259,19 @@ def _noise(
     white = rng.standard_normal(hu.shape, np.float32)
     grain = ndimage.gaussian_filter(white, [scanner.grain / p for p in pixel], truncate=3)
     if scanner.sharpen:
-        grain = grain - ndimage.gaussian_filter(grain, [1.6 / p for p in pixel], truncate=3)
+        grain -= ndimage.gaussian_filter(grain, [1.6 / p for p in pixel], truncate=3)
     dense = np.clip((hu[::8, ::8] + 1000) / 1000, 0, 1.3)
     dense = ndimage.gaussian_filter(dense, [12 / (8 * p) for p in pixel])
-    level = np.repeat(np.repeat(dense, 8, 0), 8, 1)[: hu.shape[0], : hu.shape[1]]
-    level = ndimage.uniform_filter(level, 9)
+    level = _spread(hu.shape[0]) @ dense @ _spread(hu.shape[1]).T
     out = grain * (scanner.noise / max(float(grain.std()), 1e-6)) * (0.5 + 0.5 * level)
     if shoulders:
         streak = ndimage.gaussian_filter1d(rng.standard_normal(hu.shape, np.float32), 25 / pixel[1], axis=1)
         out += streak * (0.8 * scanner.noise / max(float(streak.std()), 1e-6)) * level
     return np.asarray(out)
+
+
+@lru_cache(maxsize=8)
+def _spread(count: int) -> np.ndarray:
+    """Matrix from values on every eighth of `count` pixels to all of them, steps smoothed over nine pixels."""
+    steps = np.repeat(np.eye(-(-count // 8), dtype=np.float32), 8, axis=0)[:count]
+    return np.asarray(ndimage.uniform_filter1d(steps, 9, axis=0))

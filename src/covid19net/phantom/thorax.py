@@ -130,7 +130,7 @@ def cage(shape: Shape, plane: Plane) -> np.ndarray:
     part += 1
     part *= wide
     aside -= centre
-    return squircle(aside, y, (part, deep), 0.35)
+    return squircle(aside, y, (part, np.asarray(deep)), 0.35)
 
 
 def _cage_numbers(shape: Shape, t: float, side: int) -> tuple[float, float, float, float] | None:
