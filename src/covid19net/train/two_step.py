@@ -177,7 +177,9 @@ def train_task(
         if progress:
             progress("scoring", done, count)
 
-    weights, scores = leave(tensors_of(network), samples, about, place.out, device=site.device, progress=step)
+    weights, scores = leave(
+        tensors_of(network), samples, about, place.out, device=site.device.split(":")[0], progress=step
+    )
     write_table(place.out / "scores.csv", scores_table(scores))
     return weights
 
