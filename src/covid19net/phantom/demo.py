@@ -3,7 +3,8 @@
 import numpy as np
 
 from covid19net.phantom.anatomy import draw_patient
-from covid19net.phantom.scanner import PhantomCase, Scanner, scan_patient
+from covid19net.phantom.scan import PhantomCase, scan_patient
+from covid19net.phantom.scanner import Scanner
 
 
 def demo_case(seed: int) -> PhantomCase:

@@ -17,11 +17,12 @@ FLUID = 8.0  # HU of pleural effusion
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One plane: HU (float32), body distance, lung labels and lesion labels (uint8), axes (row, column)."""
+    """One plane: HU (float32), body distance, lung, lobe and lesion labels (uint8), axes (row, column)."""
 
     hu: np.ndarray
     body: np.ndarray
     lungs: np.ndarray
+    lobes: np.ndarray
     lesions: np.ndarray
 
 
@@ -38,11 +39,11 @@ def picture(patient: Patient, plane: Plane, enhancement: tuple[float, float]) ->
     pleura, wall, under = lungs(shape, plane, middle)
     body = outline(patient.build, shape, plane)
     hu = paint_body(patient.build, shape, plane, Regions(wall, under, body, middle), enhancement)
-    shot = Picture(hu, body, np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, np.uint8))
+    shot = Picture(hu, body, *np.zeros((3, *hu.shape), np.uint8))
     window = extent(pleura < 2)
     if window is not None:
         near = plane.cut(window)
-        part = Picture(*(values[window] for values in (hu, body, shot.lungs, shot.lesions)))
+        part = Picture(*(values[window] for values in (hu, body, shot.lungs, shot.lobes, shot.lesions)))
         _paint_lungs(patient, near, part, (pleura[window], wall[window]), enhancement[0])
     paint_airways(middle, plane, hu)
     return shot
@@ -63,7 +64,8 @@ def _paint_lungs(
     pleura, wall = inside
     hu = shot.hu
     room = cover(pleura, plane.pixel)
-    tissue = _tissue(patient, plane)
+    folds = _fissures(patient, plane)
+    tissue = _tissue(patient, plane, folds)
     found = paint_lesions(patient.disease, patient.shape, plane, tissue, pleura)
     paint(hu, room, tissue)
     paint_tree(join(patient.vessels), plane, hu, patient.build.blood + 0.9 * arterial, room)
@@ -77,33 +79,66 @@ def _paint_lungs(
         fluid = _effusion(patient, plane, wall, pleura)
         paint(hu, cover(fluid, plane.pixel) * room, FLUID)
         lung &= fluid >= 0
-    shot.lungs[...] = np.where(_is_left(patient, plane), np.uint8(LEFT), np.uint8(RIGHT)) * lung
+    shot.lungs[...] = np.where(folds.is_left, np.uint8(LEFT), np.uint8(RIGHT)) * lung
+    shot.lobes[...] = folds.lobes() * lung
     shot.lesions[...] = found * lung
 
 
-def _tissue(patient: Patient, plane: Plane) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class _Folds:
+    """What divides the lungs of a plane, which the drawn lines and the masks share.
+
+    Attributes:
+        waves: smooth field, about standard normal, that makes the fissures wavy.
+        oblique: distance below the oblique fissure, mm.
+        horizontal: distance below the right lung's horizontal fissure, mm.
+        is_left: whose lung a place would belong to.
+    """
+
+    waves: np.ndarray
+    oblique: np.ndarray
+    horizontal: np.ndarray
+    is_left: np.ndarray
+
+    def line(self) -> np.ndarray:
+        """Strength of the fissures in the picture, 0 to 1."""
+        middle = (self.oblique < 0) & ~self.is_left
+        faint = cover(np.abs(self.horizontal) - 0.8, 2.0)
+        faint *= 0.5
+        faint *= middle
+        return np.asarray(np.maximum(faint, cover(np.abs(self.oblique) - 0.8, 1.5), out=faint))
+
+    def lobes(self) -> np.ndarray:
+        """Labels of the lobes (uint8): 1 to 3 right upper, middle, lower, 4 and 5 left upper, lower."""
+        lower = self.oblique > 0
+        right = 1 + (self.horizontal > 0).astype(np.uint8)
+        right[lower] = 3
+        return np.where(self.is_left, lower + np.uint8(4), right)
+
+
+def _fissures(patient: Patient, plane: Plane) -> _Folds:
+    waves = texture(patient.shape.coarse.transpose(1, 0, 2), 22.0, plane)
+    oblique, horizontal = fissures(plane.x, plane.y, plane.t)
+    bend = 5 * waves
+    # The lungs meet in front of the heart at the junction line, not at the spine's middle.
+    line = np.float32(patient.shape.septum[0] + 0.04 * plane.t)
+    is_left = plane.x > np.where(plane.y < -40, line, np.float32(0))
+    return _Folds(waves, oblique + bend, horizontal + bend, is_left)
+
+
+def _tissue(patient: Patient, plane: Plane, folds: _Folds) -> np.ndarray:
     """Lung without visible vessels: denser toward the back, mottled, fissures as faint lines."""
-    shape = patient.shape
-    fine = texture(shape.mottle.transpose(0, 2, 1), 2.1, plane)
-    broad = texture(shape.coarse.transpose(1, 0, 2), 22.0, plane)
+    fine = texture(patient.shape.mottle.transpose(0, 2, 1), 2.6, plane)
     hu = plane.y + 50
     hu *= 1 / 110
-    np.clip(hu, -1.2, 1, out=hu)
+    hu.clip(-1.2, 1, out=hu)
     hu *= patient.gravity
     hu += patient.parenchyma
     fine *= 0.9 * patient.mottle
     hu += fine
-    hu += (0.6 * patient.mottle) * broad
+    hu += (0.6 * patient.mottle) * folds.waves
     np.maximum(hu, -990, out=hu)
-    oblique, horizontal = fissures(plane.x, plane.y, plane.t)
-    broad *= 5
-    oblique = oblique + broad
-    middle = (plane.x < 0) & (oblique < 0)
-    line = np.maximum(
-        cover(np.abs(oblique) - 0.8, 1.5), 0.5 * middle * cover(np.abs(horizontal + broad) - 0.8, 2.0)
-    )
-    line *= 90
-    hu += line
+    hu += 90 * folds.line()
     return np.asarray(hu)
 
 
@@ -122,9 +157,3 @@ def _effusion(patient: Patient, plane: Plane, wall: np.ndarray, pleura: np.ndarr
     thick = np.where(plane.x < 0, np.float32(right * low), np.float32(left * low))
     thick *= np.clip((plane.y + 45) / 80, 0, 1)
     return np.asarray(np.maximum(0.5 - wall - thick, pleura))
-
-
-def _is_left(patient: Patient, plane: Plane) -> np.ndarray:
-    """The lungs meet in front of the heart at the junction line, not at the spine's middle."""
-    line = patient.shape.septum[0] + 0.04 * plane.t
-    return np.asarray(plane.x > np.where(plane.y < -40, np.float32(line), np.float32(0)))

@@ -95,8 +95,9 @@ def met(tree: Tree, plane: Plane) -> Tree:
 
 
 def join(trees: tuple[Tree, ...]) -> Tree:
-    """All pieces of some trees as one."""
-    parts = ([getattr(tree, name) for tree in trees] for name in ("start", "end", "radius", "level"))
+    """All pieces of some trees as one; no tree gives one without pieces."""
+    bare = Tree(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, int))
+    parts = zip(*(vars(tree).values() for tree in (bare, *trees)), strict=True)
     return Tree(*(np.concatenate(part) for part in parts))
 
 
@@ -190,7 +191,8 @@ def paint_airway_tree(tree: Tree, plane: Plane, hu: np.ndarray, wall: float, roo
 
 def at_hilum(trees: tuple[Tree, ...], plane: Plane) -> np.ndarray:
     """Where the vessels and bronchi at the root of the lungs are, which do not count as lung."""
-    roots = met(join(tuple(Tree(*(v[t.level == 0] for v in vars(t).values())) for t in trees)), plane)
+    near = met(join(trees), plane)
+    roots = Tree(*(values[near.level == 0] for values in vars(near).values()))
     out = np.zeros(plane.x.shape, bool)
     flat, f = distances(roots, plane, plane.pixel)
     out.reshape(-1)[flat[f <= 0]] = True
