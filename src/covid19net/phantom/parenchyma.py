@@ -64,7 +64,7 @@ def picture(patient: Patient, plane: Plane, enhancement: tuple[float, float]) ->
 def _tissue(patient: Patient, plane: Plane) -> np.ndarray:
     """Lung without visible vessels: denser toward the back, mottled, fissures as faint lines."""
     shape = patient.shape
-    fine = texture(shape.mottle.transpose(0, 2, 1), 2.1, plane)
+    fine = texture(shape.mottle.transpose(0, 2, 1), 1.6, plane)
     broad = texture(shape.coarse.transpose(1, 0, 2), 22.0, plane)
     hu = patient.parenchyma + patient.gravity * np.clip((plane.y + 50) / 110, -1.2, 1)
     hu = hu + patient.mottle * (0.9 * fine + 0.6 * broad)
