@@ -31,6 +31,18 @@ def test_modes(phantom_dicom):
     assert "| 1 |" in output("compare_modes.py", phantom_dicom)
 
 
+def test_phantoms():
+    text = output("compare_phantoms.py", "--patients", 2, "--slices", 4)
+    assert "| healthy phantoms (1) | COVID-19 phantoms (1) |" in text
+    assert "lung HU, percentile 50" in text
+
+
+@pytest.mark.slow
+def test_phantoms_drawn(tmp_path):
+    output("compare_phantoms.py", "--patients", 2, "--slices", 4, "--figures", tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"phantom-beside-real.png", "phantom-slices.png"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--published-decoder"]])
 def test_scan(options, phantom_dicom):

@@ -72,8 +72,8 @@ def draw_patient(
     inflation = (sum(shape.dome) / 2 - 180) / 30  # deep breath: low domes, thin lung
     patient = Patient(
         sex, age, shape, _draw_build(rng, sex, age, shape),
-        parenchyma=float(rng.normal(-868 - 14 * np.clip(inflation, -2, 2), 14)),
-        gravity=float(rng.uniform(10, 85)), mottle=float(rng.uniform(11, 24)),
+        parenchyma=float(rng.normal(-864 - 14 * np.clip(inflation, -2, 2), 14)),
+        gravity=float(rng.uniform(10, 85)), mottle=float(rng.uniform(13, 27)),
     )  # fmt: skip
     sites = _find_sites(rng, shape)
     vessels, airways = _grow_trees(rng, sites)

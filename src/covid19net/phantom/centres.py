@@ -12,7 +12,7 @@ import numpy as np
 
 from covid19net.errors import InputError
 from covid19net.phantom.room import draw_clutter
-from covid19net.phantom.scanner import Scanner
+from covid19net.phantom.scanner import Scanner, draw_kernel
 
 Protocol = tuple[float, float, bool]  # slice distance and thickness, mm; sharp kernel
 THICK, THIN = 8.0, (1.0, 2.0)  # mm; slices of the planted confounder
@@ -155,10 +155,7 @@ def centre_scanner(
     drawn = Scanner(
         spacing=spacing, thickness=thickness, fov=float(rng.normal(centre.fov, 18)),
         centre=(float(rng.normal(0, 9)), float(rng.normal(-42, 10))),
-        blur=float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.6, 1.0)),
-        sharpen=float(rng.uniform(0.4, 1.4)) if sharp else 0.0,
-        noise=float(np.clip(noise, 4, 90)),
-        grain=float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.6, 1.0)),
+        noise=float(np.clip(noise, 4, 90)), **draw_kernel(rng, sharp=sharp),
         padding=centre.padding, clutter=draw_clutter(rng),
         top=float(rng.uniform(15, 60)), bottom=float(rng.uniform(280, 340)),
     )  # fmt: skip

@@ -128,7 +128,7 @@ def _fissures(patient: Patient, plane: Plane) -> _Folds:
 
 def _tissue(patient: Patient, plane: Plane, folds: _Folds) -> np.ndarray:
     """Lung without visible vessels: denser toward the back, mottled, fissures as faint lines."""
-    fine = texture(patient.shape.mottle.transpose(0, 2, 1), 2.6, plane)
+    fine = texture(patient.shape.mottle.transpose(0, 2, 1), 1.6, plane)
     hu = plane.y + 50
     hu *= 1 / 110
     hu.clip(-1.2, 1, out=hu)

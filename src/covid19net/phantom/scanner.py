@@ -49,6 +49,15 @@ class Scanner:
     bottom: float = 320.0
 
 
+def draw_kernel(rng: np.random.Generator, *, sharp: bool) -> dict[str, float]:
+    """Blur, edge enhancement and grain of a kernel; see `Scanner`."""
+    return {
+        "blur": float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.4, 0.8)),
+        "sharpen": float(rng.uniform(0.4, 1.4)) if sharp else 0.0,
+        "grain": float(rng.uniform(0.22, 0.38) if sharp else rng.uniform(0.35, 0.6)),
+    }
+
+
 def draw_scanner(rng: np.random.Generator) -> Scanner:
     """Draw a scanner and its settings; equal states of the generator give equal scanners."""
     spacing = float(rng.choice([0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 5.0, 7.0, 8.0, 10.0]))
@@ -63,10 +72,8 @@ def draw_scanner(rng: np.random.Generator) -> Scanner:
         thickness=thickness,
         fov=fov,
         centre=(float(rng.normal(0, 9)), float(rng.normal(-42, 10))),
-        blur=float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.4, 0.8)),
-        sharpen=float(rng.uniform(0.4, 1.4)) if sharp else 0.0,
         noise=noise,
-        grain=float(rng.uniform(0.22, 0.38) if sharp else rng.uniform(0.35, 0.6)),
+        **draw_kernel(rng, sharp=sharp),
         padding=int(rng.choice([-1024, -2000, -2048, -3024])) if rng.random() < 0.35 else None,
         clutter=draw_clutter(rng),
         enhancement=(rng.uniform(90, 330), rng.uniform(60, 260) * early + 40) if contrast else (0.0, 0.0),

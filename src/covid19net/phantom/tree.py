@@ -52,13 +52,13 @@ def grow(rng: np.random.Generator, root: np.ndarray, twigs: np.ndarray, thickest
     for level in range(LEVELS + 1):
         centre = groups.mean(axis=1)
         last = level == LEVELS
-        part = 0.92 if last else rng.uniform(0.5, 0.75, (len(nodes), 1)) if level else 0.25
+        part = 1.0 if last else rng.uniform(0.5, 0.75, (len(nodes), 1)) if level else 0.25
         bend = rng.normal(0, 0.07, (len(nodes), 3)) * np.linalg.norm(centre - nodes, axis=1, keepdims=True)
         tips = nodes + part * (centre - nodes) + bend * (not last)
         thick = 0.8 * thickest * 2.0 ** (-level / 3.5) * rng.uniform(0.8, 1.2, len(nodes))
         middle = (nodes + tips) / 2 + 0.8 * bend[:, [1, 2, 0]]
         halves = ((nodes, middle, 1.0, 0.93), (middle, tips, 0.93, 0.86))
-        for a, b, r0, r1 in halves if level < STRAIGHT else ((nodes, tips, 1.0, 0.7 if last else 0.86),):
+        for a, b, r0, r1 in halves if level < STRAIGHT else ((nodes, tips, 1.0, 0.8 if last else 0.86),):
             starts.append(a)
             ends.append(b)
             levels.append(np.full(len(a), level))
