@@ -152,10 +152,11 @@ def centre_scanner(
     contrast, early = rng.random() < centre.contrast, rng.uniform(0, 1)
     arterial = rng.uniform(90, 330)
     noise = centre.noise * (2.1 if sharp else 1.0) * np.exp(rng.normal(0, 0.25)) / np.sqrt(thickness / 2.5)
+    kernel = draw_kernel(rng, sharp=sharp)
     drawn = Scanner(
         spacing=spacing, thickness=thickness, fov=float(rng.normal(centre.fov, 18)),
         centre=(float(rng.normal(0, 9)), float(rng.normal(-42, 10))),
-        noise=float(np.clip(noise, 4, 90)), **draw_kernel(rng, sharp=sharp),
+        noise=float(np.clip(noise, 4, 90)), blur=kernel.blur, sharpen=kernel.sharpen, grain=kernel.grain,
         padding=centre.padding, clutter=draw_clutter(rng),
         top=float(rng.uniform(15, 60)), bottom=float(rng.uniform(280, 340)),
     )  # fmt: skip

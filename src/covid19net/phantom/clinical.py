@@ -105,4 +105,6 @@ def draw_stay(rng: np.random.Generator, severity: float, chart: Chart) -> Stay:
     death = FEWEST_DAYS + rng.exponential() / (DEATH_RATE * np.exp(frailty))
     end = rng.uniform(*STUDY_DAYS)
     days = min(discharge, death, end)
-    return Stay(predictor, round(float(days), 1), discharged=days == discharge, died=days == death)
+    return Stay(
+        predictor, round(float(days), 1), discharged=bool(days == discharge), died=bool(days == death)
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -49,13 +50,21 @@ class Scanner:
     bottom: float = 320.0
 
 
-def draw_kernel(rng: np.random.Generator, *, sharp: bool) -> dict[str, float]:
-    """Blur, edge enhancement and grain of a kernel; see `Scanner`."""
-    return {
-        "blur": float(rng.uniform(0.35, 0.5) if sharp else rng.uniform(0.4, 0.8)),
-        "sharpen": float(rng.uniform(0.4, 1.4)) if sharp else 0.0,
-        "grain": float(rng.uniform(0.22, 0.38) if sharp else rng.uniform(0.35, 0.6)),
-    }
+class Kernel(NamedTuple):
+    """What a reconstruction kernel does to edges and noise; see `Scanner`."""
+
+    blur: float
+    sharpen: float
+    grain: float
+
+
+def draw_kernel(rng: np.random.Generator, *, sharp: bool) -> Kernel:
+    """Draw a soft or a sharp kernel."""
+    if sharp:
+        return Kernel(
+            float(rng.uniform(0.35, 0.5)), float(rng.uniform(0.4, 1.4)), float(rng.uniform(0.22, 0.38))
+        )
+    return Kernel(float(rng.uniform(0.4, 0.8)), 0.0, float(rng.uniform(0.35, 0.6)))
 
 
 def draw_scanner(rng: np.random.Generator) -> Scanner:
@@ -67,13 +76,17 @@ def draw_scanner(rng: np.random.Generator) -> Scanner:
     contrast = rng.random() < 0.3
     early = rng.uniform(0, 1)
     noise = float(np.clip(rng.lognormal(np.log(42 if sharp else 17), 0.4) / np.sqrt(thickness / 2.5), 4, 90))
+    centre = (float(rng.normal(0, 9)), float(rng.normal(-42, 10)))
+    kernel = draw_kernel(rng, sharp=sharp)
     return Scanner(
         spacing=spacing,
         thickness=thickness,
         fov=fov,
-        centre=(float(rng.normal(0, 9)), float(rng.normal(-42, 10))),
+        centre=centre,
+        blur=kernel.blur,
+        sharpen=kernel.sharpen,
         noise=noise,
-        **draw_kernel(rng, sharp=sharp),
+        grain=kernel.grain,
         padding=int(rng.choice([-1024, -2000, -2048, -3024])) if rng.random() < 0.35 else None,
         clutter=draw_clutter(rng),
         enhancement=(rng.uniform(90, 330), rng.uniform(60, 260) * early + 40) if contrast else (0.0, 0.0),
@@ -126,7 +139,7 @@ def _noise(
     dense = np.clip((hu[::8, ::8] + 1000) / 1000, 0, 1.3)
     dense = ndimage.gaussian_filter(dense, [12 / (8 * p) for p in pixel])
     level = _spread(hu.shape[0]) @ dense @ _spread(hu.shape[1]).T
-    out = grain * (scanner.noise / max(float(grain.std()), 1e-6)) * (0.5 + 0.5 * level)
+    out = grain * (scanner.noise / max(float(grain.std()), 1e-6)) * (0.7 + 0.3 * level)
     if shoulders:
         streak = ndimage.gaussian_filter1d(rng.standard_normal(hu.shape, np.float32), 25 / pixel[1], axis=1)
         out += streak * (0.8 * scanner.noise / max(float(streak.std()), 1e-6)) * level
