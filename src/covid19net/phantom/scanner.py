@@ -119,7 +119,8 @@ def _noise(
     dense = np.clip((hu[::8, ::8] + 1000) / 1000, 0, 1.3)
     dense = ndimage.gaussian_filter(dense, [12 / (8 * p) for p in pixel])
     level = _spread(hu.shape[0]) @ dense @ _spread(hu.shape[1]).T
-    out = grain * (scanner.noise / max(float(grain.std()), 1e-6)) * (0.5 + 0.5 * level)
+    out = grain * (0.5 * scanner.noise / max(float(grain.std()), 1e-6))
+    out *= 1 + level
     if shoulders:
         streak = ndimage.gaussian_filter1d(rng.standard_normal(hu.shape, np.float32), 25 / pixel[1], axis=1)
         out += streak * (0.8 * scanner.noise / max(float(streak.std()), 1e-6)) * level
