@@ -15,7 +15,7 @@ import numpy as np
 Window = tuple[slice, slice]
 Number = TypeVar("Number", float, np.ndarray)
 FAR = 1e3  # mm; distance to a shape that the plane does not meet
-DEEP = 40.0  # mm around an organ where its distance is known; lesions look no further under the pleura
+DEEP = 30.0  # mm around an organ where its distance is known: lesions thin out under the pleura within it
 
 
 @dataclass(frozen=True, eq=False)

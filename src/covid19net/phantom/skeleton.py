@@ -45,7 +45,7 @@ def paint_ribs(
 
 def paint_spine(build: Build, plane: Plane, hu: np.ndarray) -> None:
     """Vertebra or disc, canal, arch, processes, in place."""
-    window = plane.window((-62, 62), (-35, 85))
+    window = plane.window((-44, 44), (-24, 80))
     if window is None:
         return
     x, y, px, part = plane.x[window], plane.y[window], plane.pixel, hu[window]
@@ -58,11 +58,13 @@ def paint_spine(build: Build, plane: Plane, hu: np.ndarray) -> None:
     if not disc:
         edge = 2.4 if phase < 0.08 or phase > 0.74 else 1.1
         paint(part, cover(np.abs(body + edge / 2) - edge / 2, px), build.bone + 330)
-    ring = squircle(x, y - size * 0.82 - 8, (13, 12.5), 0.1)
-    hole = squircle(x, y - size * 0.82 - 8, (9.0, 8.5), 0.1)
     arch = 0.2 < phase < 0.75
+    canal = plane.window((-13, 13), (size * 0.82 - 5, size * 0.82 + 21), 8 + px)
+    if canal is None:
+        return
+    cx, cy, inner = plane.x[canal], plane.y[canal] - (size * 0.82 + 8), hu[canal]
     if arch:
-        paint(part, cover(ring, px), build.bone + 330)
+        paint(inner, cover(squircle(cx, cy, (13, 12.5), 0.1), px), build.bone + 330)
         length = 24 + 18 * phase
         process = capsule(
             x, y, 0.0, (np.array([0, size + 14, 0.0]), np.array([0, size + 8 + length, 0.0])), (4.0, 2.6)
@@ -73,8 +75,8 @@ def paint_spine(build: Build, plane: Plane, hu: np.ndarray) -> None:
         wing = capsule(np.abs(x), y, 0.0, top, (5.0, 3.4))
         paint(part, cover(wing, px), build.bone + 220)
         paint(part, cover(np.abs(wing + 0.7) - 0.7, px), build.bone + 480)
-    paint(part, cover(hole, px), 12.0)
-    paint(part, cover(squircle(x, y - size * 0.82 - 8, (5.6, 4.6), 0.0), px), 38.0)
+    paint(inner, cover(squircle(cx, cy, (9.0, 8.5), 0.1), px), 12.0)
+    paint(inner, cover(squircle(cx, cy, (5.6, 4.6), 0.0), px), 38.0)
 
 
 def _bone(

@@ -247,7 +247,7 @@ def _join_septum(shape: Shape, plane: Plane, out: np.ndarray) -> None:
     )
     line = shape.septum[0] + 0.04 * plane.t
     reach = 2 + thickness + DEEP
-    window = plane.window((line - reach, line + reach), (-175, DEEP - 40))
+    window = plane.window((line - reach, line + reach), (-175, max(DEEP - 40, 0)))
     if window is not None:
         y = plane.y[window]
         wedge = np.abs(plane.x[window] - line)
@@ -267,7 +267,8 @@ def lungs(
     """
     wall = cage(shape, plane)
     under = diaphragm(shape, plane)
-    inside = mediastinum(shape, plane, middle or organs(shape, plane))
-    np.minimum(inside, under, out=inside)
-    np.negative(inside, out=inside)
-    return np.maximum(wall, inside, out=inside), wall, under
+    inside = np.maximum(wall, -under)
+    if not (inside < 2).any():  # no lung that the mediastinum could displace
+        return inside, wall, under
+    between = mediastinum(shape, plane, middle or organs(shape, plane))
+    return np.maximum(inside, np.negative(between, out=between), out=inside), wall, under

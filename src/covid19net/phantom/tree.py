@@ -1,6 +1,7 @@
 """Branching trees of arteries, veins and bronchi that fill the lungs."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -85,20 +86,30 @@ def bronchi(rng: np.random.Generator, artery: Tree, root: np.ndarray, deepest: i
     return Tree(start, end, radius * 0.62, artery.level[keep])
 
 
+@lru_cache(maxsize=8)
+def join(trees: tuple[Tree, ...], deepest: int = LEVELS) -> Tree:
+    """All pieces of some trees, down to a generation, as one; no tree gives one without pieces."""
+    bare = Tree(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, int))
+    parts = zip(*(vars(_some(tree, tree.level <= deepest)).values() for tree in (bare, *trees)), strict=True)
+    return Tree(*(np.concatenate(part) for part in parts))
+
+
+def _some(tree: Tree, which: np.ndarray) -> Tree:
+    return Tree(tree.start[which], tree.end[which], tree.radius[which], tree.level[which])
+
+
+@lru_cache(maxsize=16)
+def _span(tree: Tree) -> tuple[np.ndarray, np.ndarray]:
+    """Depths (t) between which each piece is met, mm."""
+    reach = tree.radius.max(axis=1) + 1.0
+    a, b = tree.start[:, 2], tree.end[:, 2]
+    return np.minimum(a, b) - reach, np.maximum(a, b) + reach
+
+
 def met(tree: Tree, plane: Plane) -> Tree:
     """The pieces that the plane meets."""
-    reach = tree.radius.max(axis=1) + 1.0
-    low = np.minimum(tree.start[:, 2], tree.end[:, 2]) - reach
-    high = np.maximum(tree.start[:, 2], tree.end[:, 2]) + reach
-    keep = np.flatnonzero((low < plane.t) & (plane.t < high))
-    return Tree(tree.start[keep], tree.end[keep], tree.radius[keep], tree.level[keep])
-
-
-def join(trees: tuple[Tree, ...]) -> Tree:
-    """All pieces of some trees as one; no tree gives one without pieces."""
-    bare = Tree(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 2)), np.zeros(0, int))
-    parts = zip(*(vars(tree).values() for tree in (bare, *trees)), strict=True)
-    return Tree(*(np.concatenate(part) for part in parts))
+    low, high = _span(tree)
+    return _some(tree, np.flatnonzero((low < plane.t) & (plane.t < high)))
 
 
 def _windows(tree: Tree, plane: Plane, margin: np.ndarray | float) -> np.ndarray:
@@ -191,9 +202,10 @@ def paint_airway_tree(tree: Tree, plane: Plane, hu: np.ndarray, wall: float, roo
 
 def at_hilum(trees: tuple[Tree, ...], plane: Plane) -> np.ndarray:
     """Where the vessels and bronchi at the root of the lungs are, which do not count as lung."""
-    near = met(join(trees), plane)
-    roots = Tree(*(values[near.level == 0] for values in vars(near).values()))
     out = np.zeros(plane.x.shape, bool)
-    flat, f = distances(roots, plane, plane.pixel)
+    roots = met(join(trees, 0), plane)
+    if not len(roots.level):
+        return out
+    flat, f = distances(roots, plane, 0.0)
     out.reshape(-1)[flat[f <= 0]] = True
     return out

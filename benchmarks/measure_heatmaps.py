@@ -1,0 +1,92 @@
+"""Do heat maps point at the planted lesions? On synthetic COVID-19 patients, against randomised weights.
+
+    python benchmarks/measure_heatmaps.py COHORT [--weights SET] [--patients 40] [--set "validation 1"]
+
+COHORT is a folder that `covid19net phantom cohort` wrote. For each patient with COVID-19 and visible lesions:
+the share of the map's energy that lies inside lesions, divided by the lesions' share of the lung box (1 is
+chance), and whether its hottest place lies in a lesion (pointing game, Zhang 2018 Int J Comput Vis 126:1084).
+The same for the same network with random weights.
+"""
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from scipy import stats
+
+from covid19net.cohort import Patient, read_manifest
+from covid19net.engine import DiagnosisNetwork, open_diagnosis
+from covid19net.evaluate import proportion
+from covid19net.explain import grad_cam, heat_in_box
+from covid19net.io import read_ct
+from covid19net.preprocess import lung_box, lung_image
+from covid19net.train.classify import start_network
+from covid19net.train.images import on_slice_grid
+from covid19net.weights import WeightFile, find_set, tensors_of, write_weights
+
+FEWEST = 500  # voxels of lesions that count as visible
+
+
+def randomised(folder: Path, seed: int) -> WeightFile:
+    """The network before training, as a weight file."""
+    words = dict.fromkeys(("name", "licence", "origin", "training_data", "intended_use"), "random")
+    return write_weights(folder, "diagnosis", tensors_of(start_network(None, seed)), **words)
+
+
+def pointed(network: DiagnosisNetwork, patient: Patient) -> tuple[float, bool] | None:
+    """Energy in lesions over chance, and whether the peak lies in one; None without lesions or heat."""
+    scan = Path(str(patient.values["scan"]))
+    volume = read_ct(scan).volume
+    lesions = read_ct(scan.with_name("lesions.nii.gz")).volume.hu > 0
+    mask = on_slice_grid(read_ct(Path(str(patient.values["lungs"]))).volume.hu, volume)
+    box = lung_box(mask, volume.shape)
+    inside = lesions[box.slices]
+    evidence = network(lung_image(volume, mask, box).values)
+    heat = heat_in_box(grad_cam(evidence), box.shape, evidence.shrink)
+    if inside.sum() < FEWEST or not heat.max() > 0:
+        return None
+    share = heat[inside].sum() / heat.sum()
+    peak = np.unravel_index(int(heat.argmax()), heat.shape)
+    return float(share / inside.mean()), bool(inside[peak])
+
+
+def report(name: str, found: list[tuple[float, bool]]) -> None:
+    """One line of the table."""
+    energy = np.log([ratio for ratio, _ in found if ratio > 0])
+    half = stats.t.ppf(0.975, len(energy) - 1) * energy.std(ddof=1) / len(energy) ** 0.5
+    low, middle, high = np.exp([energy.mean() - half, energy.mean(), energy.mean() + half])
+    hits = proportion(sum(hit for _, hit in found), len(found))
+    print(
+        f"| {name} | {len(found)} | {middle:.2f} ({low:.2f} to {high:.2f}) "
+        f"| {hits.value:.2f} ({hits.low:.2f} to {hits.high:.2f}) |"
+    )
+
+
+def main() -> None:
+    """Read, compute, print."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("--weights", default="bundled")
+    parser.add_argument("--patients", type=int, default=40)
+    parser.add_argument("--set", default="validation 1")
+    options = parser.parse_args()
+    rows = read_manifest(options.cohort / "manifest.csv", needs=["scan", "lungs"])
+    ill = [p for p in rows if p.values.get("label") == "covid" and p.values.get("set") == options.set]
+    trained = find_set(Path(options.weights) if "/" in options.weights else options.weights, None).diagnosis
+    print(
+        "| weights | patients | energy in lesions over chance (geometric mean) | hottest place in a lesion |"
+    )
+    print("|---|---|---|---|")
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as scratch:
+        for name, weights in (("trained", trained), ("randomised", randomised(Path(scratch), 0))):
+            network = open_diagnosis(weights, "cpu")
+            found = [pointed(network, patient) for patient in ill[: options.patients]]
+            report(name, [one for one in found if one is not None])
+
+
+if __name__ == "__main__":
+    main()
