@@ -79,7 +79,6 @@ def main() -> None:
         "| weights | patients | energy in lesions over chance (geometric mean) | hottest place in a lesion |"
     )
     print("|---|---|---|---|")
-    from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as scratch:
         for name, weights in (("trained", trained), ("randomised", randomised(Path(scratch), 0))):

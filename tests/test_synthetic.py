@@ -74,7 +74,7 @@ def test_a_case_that_cannot_be_written_leaves_nothing(subject, tmp_path, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cohort_module, "write_volume", full)
-    with pytest.raises(Exception, match="disk is full"):
+    with pytest.raises(Exception, match="No space left"):
         write_subject(subject, tmp_path / "case", OPTIONS)
     assert not list(tmp_path.iterdir())
 
