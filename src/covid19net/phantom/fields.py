@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from covid19net.phantom.bands import Band
+
 Window = tuple[slice, slice]
 Number = TypeVar("Number", float, np.ndarray)
 FAR = 1e3  # mm; distance to a shape that the plane does not meet
@@ -239,8 +241,8 @@ def texture(lattice: np.ndarray, cell: float, plane: Plane, shift: float = 0.0) 
     block = along[0] * lattice[(layer - 1) % side]
     for k in (1, 2, 3):
         block += along[k] * lattice[(layer - 1 + k) % side]
-    (columns, across), (rows, down) = (_weights(places.tobytes(), cell, shift, side) for places in plane.room)
-    return np.asarray(down @ (block.take(rows, 0).take(columns, 1) @ across.T))
+    (columns, wide), (rows, high) = (_weights(places.tobytes(), cell, shift, side) for places in plane.room)
+    return high.down(wide.across(block.take(rows, 0).take(columns, 1)))
 
 
 def _spline(f: Number) -> tuple[Number, Number, Number, Number]:
@@ -256,7 +258,7 @@ def _spline(f: Number) -> tuple[Number, Number, Number, Number]:
 
 
 @lru_cache(maxsize=256)  # the planes of a scan share their rows and columns
-def _weights(places: bytes, cell: float, shift: float, side: int) -> tuple[np.ndarray, np.ndarray]:
+def _weights(places: bytes, cell: float, shift: float, side: int) -> tuple[np.ndarray, Band]:
     """Lattice points that rising places (float64, mm) touch, and their weights (places, points)."""
     position = np.frombuffer(places) * (1 / cell) + shift
     base = np.floor(position)
@@ -265,4 +267,4 @@ def _weights(places: bytes, cell: float, shift: float, side: int) -> tuple[np.nd
     at = np.arange(len(position)) * out.shape[1] + offset
     for k, weight in enumerate(_spline((position - base).astype(np.float32))):
         out.reshape(-1)[at + k] = weight
-    return (int(base[0]) - 1 + np.arange(out.shape[1])) % side, out
+    return (int(base[0]) - 1 + np.arange(out.shape[1])) % side, Band.of(out)

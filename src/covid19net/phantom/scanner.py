@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from covid19net.phantom.bands import Band
 from covid19net.phantom.room import Clutter, draw_clutter
 
 LOWEST, HIGHEST = -1024, 3071  # HU of 12-bit scanners
@@ -120,9 +121,9 @@ def expose(
     """
     pixel = (axes[1][1] - axes[1][0], axes[2][1] - axes[2][0])
     sigma = [scanner.blur / p for p in pixel]
-    hu = ndimage.gaussian_filter(hu.astype(np.float32), sigma, truncate=3)
+    hu = _smooth(hu.astype(np.float32), sigma)
     if scanner.sharpen:
-        hu = hu + scanner.sharpen * (hu - ndimage.gaussian_filter(hu, [1.0 / p for p in pixel], truncate=3))
+        hu = hu + scanner.sharpen * (hu - _smooth(hu, [1.0 / p for p in pixel]))
     if scanner.noise:
         hu = hu + _noise(scanner, hu, pixel, rng, shoulders)
     return np.asarray(np.clip(np.round(hu), LOWEST, HIGHEST).astype(np.int16))
@@ -133,9 +134,9 @@ def _noise(
 ) -> np.ndarray:
     """Grainy noise, weaker in air and lung as in soft tissue; streaks between the shoulders."""
     white = rng.standard_normal(hu.shape, np.float32)
-    grain = ndimage.gaussian_filter(white, [scanner.grain / p for p in pixel], truncate=3)
+    grain = _smooth(white, [scanner.grain / p for p in pixel])
     if scanner.sharpen:
-        grain -= ndimage.gaussian_filter(grain, [1.6 / p for p in pixel], truncate=3)
+        grain -= _smooth(grain, [1.6 / p for p in pixel])
     dense = np.clip((hu[::8, ::8] + 1000) / 1000, 0, 1.3)
     dense = ndimage.gaussian_filter(dense, [12 / (8 * p) for p in pixel])
     level = _spread(hu.shape[0]) @ dense @ _spread(hu.shape[1]).T
@@ -145,6 +146,16 @@ def _noise(
         streak = ndimage.gaussian_filter1d(rng.standard_normal(hu.shape, np.float32), 25 / pixel[1], axis=1)
         out += streak * (0.8 * scanner.noise / max(float(streak.std()), 1e-6)) * level
     return np.asarray(out)
+
+
+def _smooth(image: np.ndarray, sigma: list[float]) -> np.ndarray:
+    """Gaussian filter, sigma in pixels along (rows, columns): that of scipy, faster on slice after slice."""
+    return _gauss(image.shape[1], sigma[1]).across(_gauss(image.shape[0], sigma[0]).down(image))
+
+
+@lru_cache(maxsize=16)
+def _gauss(count: int, sigma: float) -> Band:
+    return Band.of(ndimage.gaussian_filter1d(np.eye(count, dtype=np.float32), sigma, axis=0, truncate=3))
 
 
 @lru_cache(maxsize=8)
