@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # by name: an open range would fetch several gigabytes of CUDA libraries even where a CPU build is at hand.
 TORCH := torch==2.13.0
 
-.PHONY: demo test test-slow lint bench keras-oracle clean
+.PHONY: demo test test-slow train-demo lint bench keras-oracle clean
 
 $(VENV)/.base: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,14 @@ test: $(VENV)/.dev
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "slow" -n 2
 
+# The two steps of training on synthetic patients, at reduced size, in under ten minutes on two cores.
+train-demo: $(VENV)/.dev
+	$(BIN)/covid19net phantom cohort -o train-output/cohort --seed 7 --scale 0.12 --auxiliary-scale 0.02 \
+		--set auxiliary --set training --set "validation 1"
+	$(BIN)/covid19net train auxiliary train-output/cohort/manifest.csv -o train-output/egfr --recipe quick
+	$(BIN)/covid19net train diagnosis train-output/cohort/manifest.csv -o train-output/covid \
+		--from train-output/egfr --recipe quick
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +56,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_scan.py
 
 clean:
-	rm -rf $(VENV) .venv-keras demo-output build dist
+	rm -rf $(VENV) .venv-keras demo-output train-output build dist

@@ -203,7 +203,10 @@ def test_consolidation_at_the_pleura_belongs_to_the_lung() -> None:
     centre = x / shape.scale[0], y / shape.scale[1], 150.0 / shape.scale[2]
     dense = Lesion(CONSOLIDATION, centre, (30, 40, 30), 30.0, edge=0.0, soft=1.0)
     sick = scan_slices(
-        replace(well, disease=Disease("bacterial", lesions=(dense,))), QUIET, [-150.0], np.random.default_rng(0)
+        replace(well, disease=Disease("bacterial", lesions=(dense,))),
+        QUIET,
+        [-150.0],
+        np.random.default_rng(0),
     )
     assert np.array_equal(sick.lungs.values, plain.lungs.values)
     assert sick.lesions.values[0, rows[k], columns[k]] == CONSOLIDATION
