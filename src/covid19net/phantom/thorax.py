@@ -109,9 +109,9 @@ def cage(shape: Shape, plane: Plane) -> np.ndarray:
     if plane.t < -6 or all(h is None for h in halves):
         return np.full(plane.x.shape, FAR, np.float32)
     right, left = (h if h is not None else (50.0, 0.0, 1e-2, 1e-2) for h in halves)
-    is_left = plane.x >= 0
+    is_left = (plane.x >= 0).astype(np.float32)
     centre, middle, wide, deep = (
-        np.float32(a) if a == b else np.where(is_left, np.float32(b), np.float32(a))
+        np.float32(a) if a == b else is_left * np.float32(b - a) + np.float32(a)
         for a, b in zip(right, left, strict=True)
     )
     y = plane.y - middle
