@@ -72,6 +72,8 @@ def cohort(  # noqa: PLR0913 - each argument is an option of the command
 
     options = Options(seed=seed, grid=grid, form=form, confounder=confounder)
     scales = {} if auxiliary_scale is None else {"auxiliary": auxiliary_scale}
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # one patient a process is the parallelism
+        os.environ.setdefault(name, "1")
     plans = plan_cohort(scale, tuple(sets) if sets else None, scales)
     if not plans:
         raise InputError("no patients: the chosen sets are empty")
