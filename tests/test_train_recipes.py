@@ -40,7 +40,7 @@ def test_what_is_no_recipe_is_refused_in_one_line(text, reason, tmp_path):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match="full, cpu, quick"):
+    with pytest.raises(InputError, match="full, cpu, coarse, fine, quick"):
         find_recipe("fast")
 
 

@@ -24,7 +24,9 @@ train_app = typer.Typer(no_args_is_help=True, help="Train the networks on a mani
 
 ManifestArgument = Annotated[Path, typer.Argument(metavar="MANIFEST", help="CSV with one row a patient.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the weight set to write.")]
-RecipeOption = Annotated[str, typer.Option(help="full (GPU), cpu, quick, or a JSON file (train recipe).")]
+RecipeOption = Annotated[
+    str, typer.Option(help="full (GPU), cpu, coarse, fine, quick, or a JSON file (train recipe).")
+]
 SetOption = Annotated[str | None, typer.Option("--set", help="Value of the column set to learn from.")]
 CacheOption = Annotated[Path | None, typer.Option(help="Folder of lung images [OUT/work/images].")]
 SeedOption = Annotated[int, typer.Option(help="Of starting weights and choice of tuning patients.")]
@@ -40,7 +42,9 @@ FindOption = Annotated[
 
 
 @train_app.command("recipe")
-def recipe(name: Annotated[str, typer.Argument(help="full, cpu, quick, or a JSON file.")]) -> None:
+def recipe(
+    name: Annotated[str, typer.Argument(help="full, cpu, coarse, fine, quick, or a JSON file.")],
+) -> None:
     """Show a recipe as JSON, to be changed and given back with --recipe."""
     from covid19net.train.recipes import find_recipe, recipe_text
 

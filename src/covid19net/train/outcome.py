@@ -20,7 +20,7 @@ from covid19net.train.images import Sample, Shrink
 from covid19net.weights import WeightFile, write_weights
 from covid19net.weights.reference import LIMIT_OPTION, fit_reference
 
-REFERENCE_IMAGES = 300  # training images, at most, whose features become the reference
+REFERENCE_IMAGES = 200  # training images, at most, whose features become the reference
 CERTAIN = (1e-6, 1 - 1e-6)  # a threshold lies within: networks can be surer than that of a few patients
 THIN = 3.0  # mm; slices up to this are called thin
 

@@ -7,8 +7,8 @@ released code holds no training. Everything here is ours:
 - Cross-entropy on batches with as many positive as negative patients: 79 % of the paper's training set have
   COVID-19.
 - "full" trains on whole images, for a GPU. "cpu" trains on shrunken images first, where a step costs a
-  thirty-second of a whole one, then on halved and on whole ones, which takes about an hour on two cores.
-  "quick" stays with shrunken images: for teaching and tests, minutes on two cores.
+  thirty-second of a whole one, then on halved and on whole ones: "coarse" and "fine" are its two parts.
+  "quick" stays with still smaller images: for teaching and tests, minutes on two cores.
 - Stops when the AUC on the tuning patients has not risen for `patience` judgements; the best weights stay.
 """
 
@@ -45,24 +45,30 @@ class Stage:
             raise InputError(f"stage {self.name}: shrink {self.shrink} must divide {IMAGE_SHAPE}")
 
 
-COARSE = (2, 4, 4)
-HALVED = (2, 2, 2)
+COARSE = Stage(
+    "coarse", (2, 4, 4), Schedule(800, 8, 2e-3, average=0.98, precision="bf16", judge_every=100, patience=4)
+)
+HALVED = Stage(
+    "halved", (2, 2, 2),
+    Schedule(120, 8, 8e-4, average=0.96, precision="bf16", save_every=20, judge_every=40, patience=3),
+)  # fmt: skip
+SHORT = Stage(
+    "whole", WHOLE, Schedule(60, 4, 4e-4, average=0.94, precision="bf16", save_every=10, judge_every=60)
+)
+LONG = Stage(
+    "whole", WHOLE,
+    Schedule(4000, 16, 1e-3, average=0.998, precision="bf16", save_every=200, judge_every=200, patience=6),
+)  # fmt: skip
+TINY = Stage(
+    "tiny", (4, 5, 5), Schedule(400, 8, 2e-3, average=0.97, precision="bf16", judge_every=50, patience=8)
+)
 RECIPES: Mapping[str, tuple[Stage, ...]] = {
-    "full": (
-        Stage("whole", WHOLE, Schedule(4000, 16, 1e-3, average=0.998, precision="bf16", save_every=200,
-                                       judge_every=200, patience=6)),
-    ),
-    "cpu": (
-        Stage("coarse", COARSE, Schedule(700, 8, 2e-3, precision="bf16", judge_every=100, patience=4)),
-        Stage("halved", HALVED, Schedule(120, 8, 8e-4, average=0.98, precision="bf16", save_every=20,
-                                         judge_every=60)),
-        Stage("whole", WHOLE, Schedule(60, 4, 4e-4, average=0.95, precision="bf16", save_every=10,
-                                       judge_every=60)),
-    ),
-    "quick": (
-        Stage("coarse", COARSE, Schedule(160, 8, 2e-3, average=0.97, precision="bf16", judge_every=40)),
-    ),
-}  # fmt: skip
+    "full": (LONG,),
+    "cpu": (COARSE, HALVED, SHORT),
+    "coarse": (COARSE,),
+    "fine": (HALVED, SHORT),
+    "quick": (TINY,),
+}
 
 
 def find_recipe(name: str) -> tuple[Stage, ...]:
