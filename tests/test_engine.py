@@ -319,6 +319,20 @@ def test_half_precision_weights_stay_in_half_precision(copied):
     assert converted_file(copied, ".bin").stat().st_size < 2.2 * numbers  # two bytes each
 
 
+def test_a_reference_in_full_precision_leaves_its_network_in_half_precision(diagnosis, tmp_path):
+    reference = {
+        "reference.mean": np.zeros(64, np.float32),
+        "reference.covariance": np.eye(64, dtype=np.float32),
+    }
+    halves = {name: array.astype(np.float16) for name, array in tensors_of(load_network(diagnosis)).items()}
+    weights = write_weights(
+        tmp_path, "diagnosis", halves | reference, options={"distance_limit": 1.0}, **CARD
+    )
+    size = sum(len(part.numbers) for part in engine.convert(weights).parts.values())
+    plain = sum(len(part.numbers) for part in engine.find_converted(diagnosis).parts.values())
+    assert size < 0.6 * plain  # two bytes a number instead of four
+
+
 @pytest.mark.usefixtures("no_torch")
 def test_a_converted_set_is_used_as_it_is(copied):
     assert engine.find_converted(copied).index == converted_file(copied, ".json")
