@@ -1,10 +1,17 @@
 """The benchmarks run, at toy size: one that nobody runs rots."""
 
+import csv
 from pathlib import Path
 import subprocess
 import sys
 
 import pytest
+
+from covid19net.cohort import write_table
+from covid19net.phantom.centres import plan_cohort
+from covid19net.synthetic import Options, make_cohort
+from covid19net.train.classify import start_network
+from covid19net.weights import tensors_of, write_weights
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -35,6 +42,45 @@ def test_phantoms():
     text = output("compare_phantoms.py", "--patients", 2, "--slices", 4)
     assert "| healthy phantoms (1) | COVID-19 phantoms (1) |" in text
     assert "lung HU, percentile 50" in text
+
+
+def test_training():
+    assert "| 12 x 48 x 72 | 8 |" in output("bench_train.py", "--recipe", "quick", "--steps", 5)
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Nine patients of validation 2, and a set of weights' scores of them."""
+    out = tmp_path_factory.mktemp("cohort")
+    plans = plan_cohort(0.05, ("validation 2",))
+    make_cohort(plans, out, Options(seed=1))
+    truth = list(csv.DictReader((out / "truth.csv").open()))
+    rows = [
+        {"patient_id": t["patient_id"], "set": "validation 2", "positive": int(t["class"] == "covid"),
+         "type": t["class"], "thickness": t["thickness"], "kernel": t["kernel"],
+         "probability": 0.3 + 0.05 * float(t["best_score"]) + 0.01 * i}
+        for i, t in enumerate(truth)
+    ]  # fmt: skip
+    words = dict.fromkeys(("name", "licence", "origin", "training_data", "intended_use"), "toy")
+    tensors = tensors_of(start_network(None, 0))
+    write_weights(out / "set", "diagnosis", tensors, **words, options={"threshold": 0.3})
+    write_table(out / "set" / "scores.csv", rows)
+    return out
+
+
+def test_diagnosis(cohort):
+    text = output(
+        "measure_diagnosis.py", cohort / "set", "--truth", cohort / "truth.csv", "--without", cohort / "set"
+    )
+    assert "| validation 2 | 5 / 3 |" in text  # a twentieth of 92, and of 25, 15 and 29
+    assert "within kernel, pooled" in text
+    assert "0.00 (" in text  # the difference of a set from itself
+
+
+def test_heat_maps(cohort):
+    text = output("measure_heatmaps.py", cohort, "--patients", 2, "--set", "validation 2")
+    assert "| trained | 2 |" in text
+    assert "| randomised |" in text
 
 
 @pytest.mark.slow
