@@ -53,6 +53,9 @@ def pointed(network: DiagnosisNetwork, patient: Patient) -> tuple[float, bool] |
 
 def report(name: str, found: list[tuple[float, bool]]) -> None:
     """One line of the table."""
+    if len(found) < 2:
+        print(f"| {name} | {len(found)} | too few | |")
+        return
     energy = np.log([ratio for ratio, _ in found if ratio > 0])
     half = stats.t.ppf(0.975, len(energy) - 1) * energy.std(ddof=1) / len(energy) ** 0.5
     low, middle, high = np.exp([energy.mean() - half, energy.mean(), energy.mean() + half])
