@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from covid19net.cohort import Patient
 from covid19net.evaluate import by_stratum, within_strata_auc
-from covid19net.train.classify import logits, start_network, train_network
+from covid19net.train.classify import Logit, logits, start_network, train_network
 from covid19net.train.images import Sample
 from covid19net.train.recipes import Stage
 from covid19net.train.schedule import Schedule
@@ -41,11 +40,7 @@ def judged(tmp_path_factory):
     network = start_network(None, 0)
     train_network(network, training, tuning, STAGES, work)
 
-    class Logit(torch.nn.Module):
-        def forward(self, x):
-            return network(x)[0]
-
-    score = logits(Logit(), validation, TINY, torch.device("cpu"))
+    score = logits(Logit(network), validation, TINY)
     label = np.array([s.positive for s in validation])
     return label, score, [s.patient.values["thickness"] for s in validation]
 
