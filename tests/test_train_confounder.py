@@ -12,7 +12,7 @@ from covid19net.train.schedule import Schedule
 
 TINY = (4, 8, 8)
 STAGES = (Stage("tiny", TINY, Schedule(40, 8, 4e-3, average=0.8, judge_every=40)),)
-LINKED = 0.85  # share of patients whose slices follow the label
+LINKED = 0.8  # share of patients whose slices follow the label
 
 
 def images(folder, seed, count):
@@ -35,7 +35,7 @@ def judged(tmp_path_factory):
     """Labels, scores and slice thickness of validation patients, with the same link."""
     work = tmp_path_factory.mktemp("trap")
     training, tuning, validation = (
-        images(work / name, seed, n) for seed, (name, n) in enumerate([("a", 32), ("b", 10), ("c", 48)])
+        images(work / name, seed, n) for seed, (name, n) in enumerate([("a", 32), ("b", 10), ("c", 120)])
     )
     network = start_network(None, 0)
     train_network(network, training, tuning, STAGES, work)
@@ -48,8 +48,8 @@ def judged(tmp_path_factory):
 def test_the_crude_auc_looks_good(judged):
     label, score, thickness = judged
     found = within_strata_auc(label, score, thickness)
-    assert found.crude.low > 0.6
-    assert found.alone.value > 0.75  # the label can be told from the slices alone
+    assert found.crude.low > 0.55
+    assert found.alone.value > 0.7  # the label can be told from the slices alone
 
 
 def test_within_slices_of_one_thickness_nothing_is_left(judged):
