@@ -135,8 +135,8 @@ two_step("diagnosis", "Step two: learn COVID-19 against other pneumonia, from th
 
 
 def typed_command() -> str:
-    """The command as typed, for the card; of paths only the last part."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
+    """The command as typed, for the card; of paths only the last part: folders can name people."""
+    words = [Path(word).name if "/" in word and " " not in word else word for word in sys.argv[1:]]
     return shlex.join(["covid19net", *words])
 
 
