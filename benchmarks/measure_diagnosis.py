@@ -65,8 +65,6 @@ def main_table(sets: dict[str, Rows], threshold: float) -> str:
     lines = []
     for name, rows in sets.items():
         label, score = column(rows, "positive") == 1, column(rows, "probability")
-        if label.all() or not label.any():
-            continue
         point, fit = operating_point(label, score, threshold), calibrate(label, score)
         lines.append([
             name, f"{label.sum()} / {(~label).sum()}", shown(auc(label, column(rows, "best_score"))),
@@ -104,7 +102,7 @@ def strata_table(sets: dict[str, Rows]) -> str:
 def ablation_table(sets: dict[str, Rows], without: dict[str, Rows]) -> str:
     """AUC with and without step one, and the difference on the same patients (DeLong)."""
     lines = []
-    for name, rows in {**sets, "both validation sets": [r for found in sets.values() for r in found]}.items():
+    for name, rows in {**sets, "all validation sets": [r for found in sets.values() for r in found]}.items():
         other = without.get(name) or [r for found in without.values() for r in found]
         scores = {row["patient_id"]: float(row["probability"]) for row in other}
         label = column(rows, "positive") == 1
@@ -146,10 +144,11 @@ def picture(folders: Sequence[tuple[str, Path]], sets: dict[str, Rows], path: Pa
 
 
 def sets_of(folder: Path, truth: Rows) -> dict[str, Rows]:
-    """Validation set -> its scored patients with the truth."""
+    """Validation set with both classes -> its scored patients with the truth."""
     rows = joined(read_rows(folder / "scores.csv"), truth)
-    names = list(dict.fromkeys(row["set"] for row in rows if row["set"] != "tuning"))
-    return {name: [row for row in rows if row["set"] == name] for name in names}
+    names = dict.fromkeys(row["set"] for row in rows if row["set"] != "tuning")
+    sets = {name: [row for row in rows if row["set"] == name] for name in names}
+    return {name: found for name, found in sets.items() if len({row["positive"] for row in found}) == 2}
 
 
 def main() -> None:

@@ -5,7 +5,7 @@
 COHORT is a folder that `covid19net phantom cohort` wrote. For each patient with COVID-19 and visible lesions:
 the share of the map's energy that lies inside lesions, divided by the lesions' share of the lung box (1 is
 chance), and whether its hottest place lies in a lesion (pointing game, Zhang 2018 Int J Comput Vis 126:1084).
-The same for the same network with random weights.
+An empty map counts as 0 and as a miss. The same for the same network with random weights.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def randomised(folder: Path, seed: int) -> WeightFile:
 
 
 def pointed(network: DiagnosisNetwork, patient: Patient) -> tuple[float, bool] | None:
-    """Energy in lesions over chance, and whether the peak lies in one; None without lesions or heat."""
+    """Energy in lesions over chance, and whether the peak lies in one; None without visible lesions."""
     scan = Path(str(patient.values["scan"]))
     volume = read_ct(scan).volume
     lesions = read_ct(scan.with_name("lesions.nii.gz")).volume.hu > 0
@@ -44,8 +44,10 @@ def pointed(network: DiagnosisNetwork, patient: Patient) -> tuple[float, bool] |
     inside = lesions[box.slices]
     evidence = network(lung_image(volume, mask, box).values)
     heat = heat_in_box(grad_cam(evidence), box.shape, evidence.shrink)
-    if inside.sum() < FEWEST or not heat.max() > 0:
+    if inside.sum() < FEWEST:
         return None
+    if not heat.max() > 0:
+        return 0.0, False
     share = heat[inside].sum() / heat.sum()
     peak = np.unravel_index(int(heat.argmax()), heat.shape)
     return float(share / inside.mean()), bool(inside[peak])
@@ -56,9 +58,9 @@ def report(name: str, found: list[tuple[float, bool]]) -> None:
     if len(found) < 2:
         print(f"| {name} | {len(found)} | too few | |")
         return
-    energy = np.log([ratio for ratio, _ in found if ratio > 0])
+    energy = np.array([ratio for ratio, _ in found])
     half = stats.t.ppf(0.975, len(energy) - 1) * energy.std(ddof=1) / len(energy) ** 0.5
-    low, middle, high = np.exp([energy.mean() - half, energy.mean(), energy.mean() + half])
+    low, middle, high = energy.mean() - half, energy.mean(), energy.mean() + half
     hits = proportion(sum(hit for _, hit in found), len(found))
     print(
         f"| {name} | {len(found)} | {middle:.2f} ({low:.2f} to {high:.2f}) "
@@ -78,9 +80,7 @@ def main() -> None:
     rows = read_manifest(options.cohort / "manifest.csv", needs=["scan", "lungs"])
     ill = [p for p in rows if p.values.get("label") == "covid" and p.values.get("set") == options.set]
     trained = find_set(Path(options.weights) if "/" in options.weights else options.weights, None).diagnosis
-    print(
-        "| weights | patients | energy in lesions over chance (geometric mean) | hottest place in a lesion |"
-    )
+    print("| weights | patients | energy in lesions over chance, mean | hottest place in a lesion |")
     print("|---|---|---|---|")
 
     with TemporaryDirectory() as scratch:

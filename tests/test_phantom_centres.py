@@ -38,11 +38,18 @@ def test_comorbidity_is_missing_where_it_is_in_the_paper():
 
 def test_a_smaller_cohort_is_a_part_of_the_larger_one():
     small, large = (
-        {(plan.kind, plan.number, plan.centre.name) for plan in plan_cohort(scale)} for scale in (0.1, 0.5)
+        {(plan.kind, plan.number, plan.followed) for plan in plan_cohort(scale)} for scale in (0.1, 0.5)
     )
     assert small < large
     alone = {plan.number for plan in plan_cohort(0.1, ("validation 2",))}
     assert alone < {number for _, number, _ in small}
+    followed = [plan.followed for plan in plan_cohort(0.1, ("training",)) if plan.kind == "covid"]
+    assert sum(followed) == 30  # of 56; 301 of 560 in the paper
+
+
+def test_a_cohort_with_more_patients_than_numbers_is_refused():
+    with pytest.raises(InputError, match="at most 100000"):
+        plan_cohort(60)
 
 
 def test_no_two_patients_share_a_number():

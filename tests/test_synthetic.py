@@ -79,6 +79,28 @@ def test_a_case_that_cannot_be_written_leaves_nothing(subject, tmp_path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_holds_something_else_is_left_alone(subject, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="left alone"):
+        write_subject(subject, tmp_path, OPTIONS)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_older_synthetic_patient_is_replaced(subject, tmp_path):
+    write_subject(subject, tmp_path / "case", OPTIONS)
+    (tmp_path / "case" / "note.txt").write_text("old")
+    write_subject(subject, tmp_path / "case", OPTIONS)
+    assert not (tmp_path / "case" / "note.txt").exists()
+
+
+def test_follow_up_does_not_change_the_scan():
+    plan = replace(plan_case("covid", "Henan"), followed=False)
+    without, with_it = (draw_subject(p, OPTIONS) for p in (plan, replace(plan, followed=True)))
+    assert without.stay is None
+    assert with_it.stay is not None
+    assert np.array_equal(without.case.volume.hu, with_it.case.volume.hu)
+
+
 def test_the_manifest_is_one_a_hospital_could_have_written(cohort):
     plans, _, manifest = cohort
     patients = read_manifest(manifest, needs=["scan", "lungs", "centre", "set", "age", "sex"])

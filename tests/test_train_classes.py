@@ -39,10 +39,17 @@ def test_a_patient_keeps_their_part_when_others_change_order():
     assert one != other_seed
 
 
-def test_patients_without_the_column_are_left_out():
-    table = [*patients(), Patient("x", 99, {"set": "training"})]
+def test_patients_of_other_sets_without_the_column_are_left_out():
+    table = [*patients(), Patient("x", 99, {"set": "auxiliary"})]
     split = split_patients(table, "label", "training")
+    assert not split.validation
     assert "x" not in {p.patient_id for p in (*split.training, *split.tuning)}
+
+
+def test_a_patient_to_learn_from_without_a_class_is_a_fault_and_so_is_one_without_a_set():
+    table = [*patients(), Patient("x", 99, {"set": "training"}), Patient("y", 100, {"label": "covid"})]
+    with pytest.raises(InputError, match=r"2 faults: row 99 column label: is empty; row 100 column set"):
+        split_patients(table, "label", "training")
 
 
 def test_without_sets_all_are_for_training():

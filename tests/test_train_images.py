@@ -82,6 +82,14 @@ def test_a_mask_on_another_grid_is_refused_with_its_row(patient, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_mask_with_other_pixels_is_refused_though_its_shape_fits(patient, tmp_path):
+    mask = images.read_ct(patient.values["lungs"]).volume
+    wider = AFFINE @ np.diag([1, 1.1, 1.1, 1])
+    write_volume(Overlay(mask.hu.astype(np.uint8), wider), patient.values["lungs"])
+    with pytest.raises(InputError, match="grid"):
+        prepare([patient], tmp_path / "cache")
+
+
 def test_without_mask_and_network_there_is_no_image(patient, tmp_path):
     with pytest.raises(Covid19netError, match=r"row 2: no lung mask"):
         prepare([replace(patient, values={"scan": patient.values["scan"]})], tmp_path / "cache")

@@ -28,6 +28,11 @@ def test_full_and_cpu_end_at_full_size():
         (json.dumps([{"name": "a", "shrink": [1, 1, 1]}]), "schedule"),
         (json.dumps([{"name": "a", "shrink": [1, 1, 1], "schedule": {"steps": 1, "speed": 3}}]), "speed"),
         (json.dumps([{"name": "a", "shrink": [5, 1, 1], "schedule": {"steps": 1}}]), "divide"),
+        (json.dumps([{"name": "a", "shrink": [2.0, 1, 1], "schedule": {"steps": 1}}]), "divide"),
+        (json.dumps([{"name": "a/b", "shrink": [1, 1, 1], "schedule": {"steps": 1}}]), "letters"),
+        (json.dumps([{"name": "a", "shrink": [1, 1, 1], "schedule": {"steps": 1.5}}]), "whole numbers"),
+        (json.dumps([{"name": "a", "shrink": [1, 1, 1], "schedule": {"steps": 1, "batch": 3}}]), "even"),
+        (json.dumps([{"name": "a", "shrink": [1, 1, 1], "schedule": {"steps": 1, "precision": "f8"}}]), "f8"),
         (json.dumps(2 * [{"name": "a", "shrink": [1, 1, 1], "schedule": {"steps": 1}}]), "name of its own"),
     ],
 )

@@ -123,8 +123,8 @@ def read_manifest(
     """
     rows, comma = _table(path)
     header = [name.strip().lower() for name in rows[0]]
-    wanted = {"patient_id", *needs}
-    columns = {**dict.fromkeys((*wanted, *may), _yes_or_no), **COLUMNS}
+    wanted = {"patient_id", *(name.lower() for name in needs)}
+    columns = {**dict.fromkeys((*wanted, *(name.lower() for name in may)), _yes_or_no), **COLUMNS}
     faults = [f"column {name} is missing" for name in sorted(wanted - set(header))]
     faults += [f"column {name} stands {n} times" for name, n in Counter(header).items() if name and n > 1]
     if faults:

@@ -10,7 +10,7 @@ from covid19net.errors import InputError
 
 phantom_app = typer.Typer(no_args_is_help=True, help="Synthetic patients whose truth is known.")
 
-SeedOption = Annotated[int, typer.Option(help="Equal seeds give equal patients.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Equal seeds give equal patients.")]
 GridOption = Annotated[
     Literal["lungs", "whole"],
     typer.Option(help="'lungs': the box around the lungs at the size training needs; 'whole': 512 x 512."),
@@ -62,7 +62,7 @@ def cohort(  # noqa: PLR0913 - each argument is an option of the command
     grid: GridOption = "lungs",
     form: FormOption = "nifti",
     confounder: ConfounderOption = 0.0,
-    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
 ) -> None:
     """Make the paper's seven centres as synthetic patients; an interrupted cohort is completed."""
     import os

@@ -29,9 +29,9 @@ RecipeOption = Annotated[
 ]
 SetOption = Annotated[str | None, typer.Option("--set", help="Value of the column set to learn from.")]
 CacheOption = Annotated[Path | None, typer.Option(help="Folder of lung images [OUT/work/images].")]
-SeedOption = Annotated[int, typer.Option(help="Of starting weights and choice of tuning patients.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of starting weights and choice of tuning patients.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-WorkersOption = Annotated[int, typer.Option(help="Threads that prepare images and draw samples.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Threads that prepare images and draw samples.")]
 NameOption = Annotated[str, typer.Option(help="Of the weight set, for its card.")]
 LicenceOption = Annotated[str, typer.Option(help="Of the weights, for their card.")]
 OriginOption = Annotated[str, typer.Option(help="Who trains, for the card.")]
@@ -55,7 +55,7 @@ def recipe(
 def lungs(  # noqa: PLR0913 - each argument is an option of the command
     manifest: ManifestArgument,
     out: OutOption,
-    steps: Annotated[int | None, typer.Option(help="Batches of 8 slices [2400].")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Batches of 8 slices [2400].")] = None,
     encoder: Annotated[
         Path | None, typer.Option(help="Starting weights of the DenseNet121 encoder, safetensors.")
     ] = None,
@@ -136,7 +136,11 @@ two_step("diagnosis", "Step two: learn COVID-19 against other pneumonia, from th
 
 def typed_command() -> str:
     """The command as typed, for the card; of paths only the last part: folders can name people."""
-    words = [Path(word).name if "/" in word and " " not in word else word for word in sys.argv[1:]]
+    words = []
+    for word in sys.argv[1:]:
+        option, sign, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+        is_path = "/" in value and "://" not in value and " " not in value
+        words.append(option + sign + (Path(value).name if is_path else value))
     return shlex.join(["covid19net", *words])
 
 
@@ -213,11 +217,14 @@ def training_bar(title: str, measure: str = "AUC") -> Iterator[TrainingBar]:
 def show_card(weights: "WeightFile") -> None:
     """What was measured, in a few lines."""
     card = weights.card
-    for name, facts in card.metrics.items():
+    for name, facts in sorted(card.metrics.items(), key=lambda entry: entry[0] == "tuning"):
         if isinstance(facts, dict) and "auc" in facts:
             found = facts["auc"]
+            title = (
+                "tuning (weights and threshold were chosen on them: too good)" if name == "tuning" else name
+            )
             say(
-                f"{name}: AUC {found['value']:.3f} (95% CI {found['low']:.3f}-{found['high']:.3f}), "
+                f"{title}: AUC {found['value']:.3f} (95% CI {found['low']:.3f}-{found['high']:.3f}), "
                 f"{facts['positive']} against {facts['negative']} patients"
             )
     say(f"threshold {card.options['threshold']:g} (largest sensitivity plus specificity on tuning patients)")

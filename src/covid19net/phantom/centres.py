@@ -126,11 +126,20 @@ def plan_cohort(
     for centre in CENTRES:
         for kind, count in centre.classes.items():
             chosen = max(1, round(factors[centre.set] * count))
-            followed = round(centre.followed / count * chosen) if kind == "covid" else 0
+            if chosen > LARGEST:
+                raise InputError(f"at most {LARGEST} patients of one class in one centre, not {chosen}")
             if sets is None or centre.set in sets:
-                plans += [Plan(centre, kind, first + i, i < followed) for i in range(chosen)]
+                plans += [Plan(centre, kind, first + i, _followed(centre, kind, i)) for i in range(chosen)]
             first += LARGEST
     return plans
+
+
+def _followed(centre: Centre, kind: str, place: int) -> bool:
+    """Whether a patient has follow-up: evenly spread, so that it does not depend on the scale."""
+    if kind != "covid":
+        return False
+    share = centre.followed / centre.classes[kind]
+    return int((place + 1) * share + 1e-9) > int(place * share + 1e-9)
 
 
 def centre_scanner(

@@ -106,5 +106,8 @@ def draw_stay(rng: np.random.Generator, severity: float, chart: Chart) -> Stay:
     end = rng.uniform(*STUDY_DAYS)
     days = min(discharge, death, end)
     return Stay(
-        predictor, round(float(days), 1), discharged=bool(days == discharge), died=bool(days == death)
+        predictor,
+        float(np.ceil(10 * days) / 10),
+        discharged=bool(days == discharge),
+        died=bool(days == death),
     )

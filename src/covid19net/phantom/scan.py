@@ -185,8 +185,15 @@ def _slice(
     hu = np.mean([s.hu for s in shots], axis=0)
     lung = np.mean([s.lungs > 0 for s in shots], axis=0) >= 0.5
     sides = np.max([s.lungs for s in shots], axis=0) * lung
-    lesion = np.median([s.lesions for s in shots], axis=0).astype(np.uint8)
-    return Picture(hu, shots[0].body, sides, _vote([s.lobes for s in shots], sides), lesion * lung)
+    lesion = _commonest([s.lesions for s in shots]) * lung
+    return Picture(hu, shots[0].body, sides, _vote([s.lobes for s in shots], sides), lesion)
+
+
+def _commonest(lesions: Sequence[np.ndarray]) -> np.ndarray:
+    """The lesion most planes with one show, the denser of equals; 0 where fewer than half show any."""
+    votes = np.stack([np.sum([shot == kind for shot in lesions], axis=0) for kind in (3, 2, 1)])
+    seen = votes.sum(0) * 2 >= len(lesions)
+    return np.where(seen, 3 - np.argmax(votes, axis=0), 0).astype(np.uint8)
 
 
 def _vote(lobes: Sequence[np.ndarray], sides: np.ndarray) -> np.ndarray:

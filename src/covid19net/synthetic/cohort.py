@@ -11,6 +11,7 @@ import tempfile
 from typing import Any
 
 from covid19net.cohort import write_table
+from covid19net.errors import InputError
 from covid19net.io import write_dicom_series, write_volume
 from covid19net.io.files import write_fault
 from covid19net.phantom.centres import Plan
@@ -18,6 +19,7 @@ from covid19net.synthetic.subjects import MADE_BY, Options, Subject, draw_subjec
 
 MASKS = ("lungs", "lobes", "lesions")
 TRUTH = "truth.json"
+OWN = {"ct", "ct.nii.gz", TRUTH, *(f"{name}.nii.gz" for name in MASKS)}
 
 
 def write_subject(subject: Subject, folder: Path, options: Options) -> dict[str, Any]:
@@ -25,12 +27,18 @@ def write_subject(subject: Subject, folder: Path, options: Options) -> dict[str,
 
     Args:
         subject: from `draw_subject`.
-        folder: of the patient; made anew, an older one is replaced.
+        folder: of the patient; made anew, an older synthetic patient is replaced.
         options: how the cohort is made.
 
     Returns:
         The truth as written.
+
+    Raises:
+        InputError: the folder holds something else, or cannot be written.
+        ResourceError: the disk is full.
     """
+    if not _ours(folder):
+        raise InputError(f"{folder}: holds something else than a synthetic patient and is left alone")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder.parent))
     try:
@@ -51,6 +59,21 @@ def write_subject(subject: Subject, folder: Path, options: Options) -> dict[str,
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return truth
+
+
+def _ours(folder: Path) -> bool:
+    """Whether a folder is absent or holds a synthetic patient or parts of one, and so may be replaced."""
+    if not folder.exists():
+        return True
+    try:
+        if not folder.is_dir() or folder.resolve() == Path.cwd():
+            return False
+        truth = folder / TRUTH
+        if truth.exists():
+            return str(json.loads(truth.read_text()).get("synthetic", "")).startswith("covid19net.phantom")
+        return {place.name for place in folder.iterdir()} <= OWN
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _made(folder: Path, plan: Plan, options: Options) -> dict[str, Any] | None:

@@ -80,7 +80,8 @@ def draw_subject(plan: Plan, options: Options) -> Subject:
     scanner = centre_scanner(rng, plan.centre, ill=ill, confounder=options.confounder)
     disease = CANCER if egfr else plan.kind
     patient = draw_patient(rng, disease=disease, sex=chart.sex, age=chart.age, egfr=egfr)
-    stay = draw_stay(rng, patient.disease.severity, chart) if plan.followed else None
+    fate = np.random.default_rng([options.seed, plan.number, 1])  # the scan must not depend on follow-up
+    stay = draw_stay(fate, patient.disease.severity, chart) if plan.followed else None
     if options.grid == "whole":
         case = scan_patient(patient, scanner, rng)
     else:
@@ -100,13 +101,16 @@ def others_of(plan: Plan) -> dict[str, int]:
 
 
 def best_score(subject: Subject) -> float:
-    """The score no reader can beat, from what was planted: log likelihood ratio of the patient's class.
+    """The score no reader of the picture can beat: log likelihood ratio of the patient's class as planted.
 
-    Of COVID-19 against the other pneumonias of the patient's set, or of the mutation against the wild type.
+    Of COVID-19 against the other pneumonias of the patient's set, in the numbers of the whole cohort; or of
+    the mutation against the wild type, from the tumour and from the sex, which shapes the chest. A planted
+    confounder gives more away.
     """
     disease = subject.case.patient.disease
     if subject.plan.kind in STATUSES:
-        return disease.log_odds
+        mutant, wild = (w if subject.chart.sex == "F" else 1 - w for w in WOMEN_WITH_MUTATION)
+        return disease.log_odds + float(np.log(mutant / wild))
     return log_likelihood_ratio(str(disease.pattern), others_of(subject.plan))
 
 

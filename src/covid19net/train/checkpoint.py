@@ -51,6 +51,7 @@ class Run:
         optimiser: with its moments.
         history: losses and scores of what was done.
         best: the averaged state of the best judgement; empty before the first.
+        identity: what the run starts from and learns from; see `Site`.
     """
 
     network: nn.Module
@@ -59,6 +60,7 @@ class Run:
     optimiser: torch.optim.AdamW
     history: History
     best: Tensors
+    identity: str = ""
 
     @property
     def step(self) -> int:
@@ -93,7 +95,7 @@ def resume(run: Run, path: Path | None, schedule: Schedule, device: torch.device
     def found() -> tuple[dict[str, str], Tensors]:
         if path is None or not path.exists():
             return _facts(run, schedule), _state(run)
-        return _read(path, schedule)
+        return _read(path, schedule, run.identity)
 
     facts, tensors = on_first(found, device)
     try:
@@ -113,7 +115,10 @@ def store(run: Run, path: Path, schedule: Schedule) -> None:
 
 
 def _facts(run: Run, schedule: Schedule) -> dict[str, str]:
-    facts = {"schedule": asdict(schedule), "losses": run.history.losses, "scores": run.history.scores}
+    facts = {
+        "schedule": asdict(schedule), "identity": run.identity, "losses": run.history.losses,
+        "scores": run.history.scores,
+    }  # fmt: skip
     return {name: json.dumps(fact) for name, fact in facts.items()}
 
 
@@ -127,7 +132,7 @@ def _state(run: Run) -> Tensors:
     return {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
 
 
-def _read(path: Path, schedule: Schedule) -> tuple[dict[str, str], Tensors]:
+def _read(path: Path, schedule: Schedule, identity: str) -> tuple[dict[str, str], Tensors]:
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
@@ -137,6 +142,11 @@ def _read(path: Path, schedule: Schedule) -> tuple[dict[str, str], Tensors]:
     if json.loads(facts.get("schedule", "null")) != asdict(schedule):
         raise InputError(
             f"{path.name} holds a run with another schedule: remove it, or train with its numbers"
+        )
+    if json.loads(facts.get("identity", "null")) != identity:
+        raise InputError(
+            f"{path.name} holds a run of other patients or other starting weights: remove it, or use another "
+            "folder"
         )
     return facts, tensors
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import hashlib
 
-from covid19net.cohort import Patient
+from covid19net.cohort import FAULTS_SHOWN, Patient
 from covid19net.errors import InputError
 
 POSITIVE = {
@@ -38,22 +38,38 @@ def is_positive(patient: Patient, column: str) -> bool:
     return value == POSITIVE[column] if column in POSITIVE else value is True
 
 
+def _by_set(patients: Sequence[Patient], column: str, training_set: str) -> dict[str, list[Patient]]:
+    """Patients with a known class by their set; every fault is named by row, all at once."""
+    divided = any("set" in p.values for p in patients)
+    sets: dict[str, list[Patient]] = {}
+    faults = []
+    for patient in patients:
+        name = patient.values.get("set") if divided else training_set
+        if column in patient.values and name is None:
+            faults.append(f"row {patient.row} column set: is empty")
+        elif column in patient.values:
+            sets.setdefault(str(name), []).append(patient)
+        elif name == training_set:
+            faults.append(f"row {patient.row} column {column}: is empty")
+    if faults:
+        more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+        raise InputError(f"{len(faults)} faults: {'; '.join(faults[:FAULTS_SHOWN])}{more}")
+    return sets
+
+
 def split_patients(patients: Sequence[Patient], column: str, training_set: str, *, seed: int = 0) -> Split:
     """Divide a manifest. A patient's part depends on the seed and the patient's id alone.
 
     Args:
         patients: of a manifest, with the column that is to be learned where it is known.
         column: "label", "egfr" or a yes-or-no column.
-        training_set: value of the column `set`; where the manifest has no such column, all are for training.
+        training_set: value of the column `set`; where no patient has one, all are for training.
         seed: of the choice of tuning patients.
 
     Raises:
-        InputError: no patients in the training set, or too few of one class, with the counts.
+        InputError: patients without a set or, in the training set, without a class; too few of one class.
     """
-    known = [p for p in patients if column in p.values]
-    sets: dict[str, list[Patient]] = {}
-    for patient in known:
-        sets.setdefault(str(patient.values.get("set", training_set)), []).append(patient)
+    sets = _by_set(patients, column, training_set)
     chosen = sets.pop(training_set, [])
     training: list[Patient] = []
     tuning: list[Patient] = []

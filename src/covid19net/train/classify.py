@@ -6,6 +6,7 @@ transferred whole, and learns COVID-19. Nobody marks a lesion.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,16 @@ def logits(
     return np.array(found)
 
 
+def identity_of(network: nn.Module, training: Sequence[Sample], tuning: Sequence[Sample]) -> str:
+    """Digest of the weights a stage starts from, and of every image, class and part of it."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for part in (training, tuning):
+        digest.update(repr([(sample.path.name, sample.positive) for sample in part]).encode())
+    return digest.hexdigest()
+
+
 def train_network(
     network: COVID19Net,
     training: Sequence[Sample],
@@ -155,6 +166,7 @@ def train_network(
 
         here = replace(
             site,
+            identity=identity_of(network, training, tuning),
             checkpoint=work / f"{stage.name}.safetensors",
             metrics=work / f"{stage.name}.jsonl",
             tensorboard=site.tensorboard and site.tensorboard / stage.name,

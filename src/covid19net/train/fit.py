@@ -45,6 +45,8 @@ class Site:
             {step, score, best} for each judgement, where best is the best score so far. When a run goes on
             from a checkpoint, lines of later steps are cut off.
         tensorboard: folder of the same numbers as curves.
+        identity: what the run starts from and learns from, for example a digest of both. A checkpoint of
+            another identity is refused.
         progress: called after each step with the steps done, the steps of the schedule, the loss of the step,
             and the score if the step was judged.
     """
@@ -54,6 +56,7 @@ class Site:
     checkpoint: Path | None = None
     metrics: Path | None = None
     tensorboard: Path | None = None
+    identity: str = ""
     progress: Callable[[int, int, float, float | None], None] | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +103,7 @@ def fit(
         raise InputError(f"{world()} processes cannot share batches of {schedule.batch} equally")
     device, first = torch.device(site.device), rank() == 0
     run = begin(network, schedule, device)
+    run.identity = site.identity
     resume(run, site.checkpoint, schedule, device)
     coming = batches(supply, schedule, run.step, device, site.workers)
     files = (site.metrics, site.tensorboard) if first else (None, None)

@@ -25,7 +25,7 @@ from covid19net.preprocess import (
 from covid19net.volume import CTVolume, Overlay
 
 RECIPE = "lung-image-1"  # of the preprocessing; another name makes every image anew
-SAME_PLACE = 0.5  # mm a mask's grid may lie beside its scan's
+SAME_PLACE = 0.5  # mm a corner of a mask's grid may lie beside its scan's
 Shrink = tuple[int, int, int]
 
 
@@ -113,7 +113,9 @@ def read_mask(path: Path, volume: CTVolume) -> np.ndarray:
         InputError: it cannot be read, or lies on another grid.
     """
     mask = read_ct(path).volume
-    if mask.shape != volume.shape or not np.allclose(mask.affine, volume.affine, atol=SAME_PLACE):
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(n - 1 for n in volume.shape), 1]
+    apart = np.abs(corners @ (mask.affine - volume.affine).T).max()
+    if mask.shape != volume.shape or apart > SAME_PLACE:
         raise InputError(f"{path.name}: the lung mask is not on its scan's grid")
     return mask.hu.astype(np.uint8)
 

@@ -88,7 +88,7 @@ def train_lungs_from(
     """Train the lung network on the masked scans of a manifest and write a weight set.
 
     Args:
-        manifest: CSV with columns scan and lungs.
+        manifest: CSV with columns scan and lungs; sets whose name begins with "validation" are left out.
         out: folder of the weight set; checkpoints, metrics and slices go into out/work.
         schedule: the numbers of the run.
         encoder: starting weights of the encoder (see `load_encoder`); None starts from random numbers.
@@ -102,7 +102,8 @@ def train_lungs_from(
     Raises:
         InputError: faults in the manifest, too few patients, a scan that cannot be used.
     """
-    patients = read_manifest(manifest, needs=["scan", "lungs"])
+    rows = read_manifest(manifest, needs=["scan", "lungs"])
+    patients = [p for p in rows if not str(p.values.get("set", "")).startswith("validation")]
     if len(patients) < FEWEST:
         raise InputError(f"{manifest.name}: {len(patients)} patients; at least {FEWEST} are needed")
     patients.sort(key=lambda p: hashlib.sha256(f"{schedule.seed}:{p.patient_id}".encode()).digest())

@@ -219,7 +219,7 @@ def scores_table(scores: dict[str, Scored]) -> list[dict[str, Any]]:
             rows.append({
                 "patient_id": sample.patient.patient_id, "set": name, "positive": int(sample.positive),
                 "type": values.get("type", ""), "thickness": values.get("thickness", ""),
-                "kernel": values.get("kernel", ""), "probability": f"{probability:.6f}",
+                "kernel": values.get("kernel", ""), "probability": f"{probability:.9g}",
             })  # fmt: skip
     if not rows:
         raise InputError("no patient was scored")

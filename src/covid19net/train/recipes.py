@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 import json
 from pathlib import Path
+import re
 from typing import Any
 
 from covid19net.errors import InputError
@@ -39,8 +40,12 @@ class Stage:
     schedule: Schedule
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", self.name):
+            raise InputError(f"stage {self.name!r}: a name is letters, digits, _ and -")
+        if self.schedule.batch % 2:
+            raise InputError(f"stage {self.name}: a batch holds both classes equally often: an even number")
         if len(self.shrink) != 3 or any(
-            s < 1 or n % s for n, s in zip(IMAGE_SHAPE, self.shrink, strict=True)
+            type(s) is not int or s < 1 or n % s for n, s in zip(IMAGE_SHAPE, self.shrink, strict=True)
         ):
             raise InputError(f"stage {self.name}: shrink {self.shrink} must divide {IMAGE_SHAPE}")
 

@@ -38,6 +38,13 @@ class Schedule:
     patience: int = 10
 
     def __post_init__(self) -> None:
+        counts = (self.steps, self.batch, self.save_every, self.judge_every, self.patience, self.seed)
+        if any(type(count) is not int for count in counts) or self.seed < 0:
+            raise InputError(
+                "steps, batch, intervals, patience and seed of a run are whole numbers, 0 or more"
+            )
+        if self.precision not in ("f32", "bf16"):
+            raise InputError(f"precision {self.precision!r} is neither f32 nor bf16")
         if min(self.steps, self.batch, self.save_every, self.judge_every, self.patience) < 1:
             raise InputError(
                 "a training run needs at least one step, one sample a batch, one step a checkpoint, "

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from covid19net.cohort import Patient, read_manifest, write_table
+from covid19net.cohort import COLUMNS, Patient, read_manifest, write_table
 from covid19net.errors import InputError, WeightsError
 from covid19net.pipeline import Models
-from covid19net.train.classes import Split, is_positive, split_patients
+from covid19net.train.classes import POSITIVE, Split, is_positive, split_patients
 from covid19net.train.classify import start_network, train_network
 from covid19net.train.fit import HERE, Site
 from covid19net.train.images import Sample, prepare
@@ -98,6 +98,18 @@ def starting_tensors(folder: Path) -> tuple[dict[str, np.ndarray], str]:
     return tensors, f"{weights.card.name}, task {weights.card.task}, SHA-256 {weights.card.sha256[:12]}"
 
 
+def learnable(column: str) -> str:
+    """The column in lower case, as manifests are read.
+
+    Raises:
+        InputError: it holds neither two words nor yes and no.
+    """
+    column = column.lower()
+    if column in COLUMNS and column not in POSITIVE and COLUMNS[column] is not COLUMNS["comorbidity"]:
+        raise InputError(f"column {column} has no two classes to learn")
+    return column
+
+
 def read_cohort(manifest: Path, plan: Plan, models: Models | None) -> tuple[list[Patient], Split]:
     """Read a manifest and divide it.
 
@@ -129,11 +141,23 @@ def samples_of(
         paths = prepare(patients, cache, models=models, workers=site.workers, progress=step)
         return [Sample(path, is_positive(p, column), p) for path, p in zip(paths, patients, strict=True)]
 
-    return Patients(
+    found = Patients(
         samples("training", split.training),
         samples("tuning", split.tuning),
-        {name: samples(name, found) for name, found in split.validation.items()},
+        {name: samples(name, group) for name, group in split.validation.items()},
     )
+    _refuse_twins([*found.training, *found.tuning, *(s for part in found.validation.values() for s in part)])
+    return found
+
+
+def _refuse_twins(samples: Sequence[Sample]) -> None:
+    """Refuse scans of equal content under two rows: one patient on two sides, whatever the names."""
+    rows: dict[Path, list[int]] = {}
+    for sample in samples:
+        rows.setdefault(sample.path, []).append(sample.patient.row)
+    twins = [" and ".join(map(str, sorted(found))) for found in rows.values() if len(found) > 1]
+    if twins:
+        raise InputError(f"column scan: the same scan under two names in rows {'; '.join(twins)}")
 
 
 def train_task(
@@ -212,4 +236,5 @@ def describe(manifest: Path, patients: Sequence[Patient], split: Split, plan: Pl
 
 def with_column(task: Task, column: str | None, training_set: str | None) -> Task:
     """A task with another column or set."""
-    return replace(task, column=column or task.column, training_set=training_set or task.training_set)
+    chosen = learnable(column) if column else task.column
+    return replace(task, column=chosen, training_set=training_set or task.training_set)

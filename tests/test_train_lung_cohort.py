@@ -1,0 +1,92 @@
+"""Training the lung network from a manifest: tuning patients apart, validation left out, slices on disk."""
+
+import numpy as np
+import pytest
+
+from covid19net.cohort import write_table
+from covid19net.errors import InputError
+from covid19net.io import write_volume
+from covid19net.train.fit import Schedule
+from covid19net.train.lung_cohort import mean_dice, slices_of, train_lungs_from
+from covid19net.train.lung_data import Source
+from covid19net.volume import CTVolume, Overlay
+
+AFFINE = np.array([[0, 0, 4.0, -150], [0, 4.0, 0, -150], [5.0, 0, 0, 0], [0, 0, 0, 1]])
+SHORT = Schedule(steps=2, batch=2, judge_every=1, save_every=1)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """Six patients to learn from and one of a validation set, two lungs each as 1 and 2."""
+    out = tmp_path_factory.mktemp("lungs")
+    rng, rows = np.random.default_rng(0), []
+    for k in range(7):
+        hu = rng.normal(40, 20, (10, 64, 64))
+        mask = np.zeros(hu.shape, np.uint8)
+        mask[2:8, 16:48, 8:28], mask[2:8, 16:48, 36:56] = 1, 2
+        hu[mask > 0] -= 890
+        write_volume(CTVolume(hu.astype(np.int16), AFFINE), out / f"{k}.nii.gz")
+        write_volume(Overlay(mask, AFFINE), out / f"{k}-lungs.nii.gz")
+        rows.append({
+            "patient_id": k, "scan": f"{k}.nii.gz", "lungs": f"{k}-lungs.nii.gz",
+            "set": "training" if k < 6 else "validation 1", "synthetic": 1,
+        })  # fmt: skip
+    return write_table(out / "manifest.csv", rows)
+
+
+def test_slices_are_kept_with_their_masks_and_neighbours(manifest, tmp_path):
+    from covid19net.cohort import read_manifest
+
+    patient = read_manifest(manifest)[0]
+    source = slices_of(patient, tmp_path)
+    assert source.hu.shape == (10, 3, 256, 256)
+    assert set(np.unique(source.mask)) == {0, 1}  # right and left lung are lung
+    assert not source.mask[[0, 1, 8, 9]].any()
+    assert np.array_equal(source.hu[4, 2], source.hu[5, 1])
+    before = [p.stat().st_mtime_ns for p in sorted(tmp_path.iterdir())]
+    slices_of(patient, tmp_path)
+    assert [p.stat().st_mtime_ns for p in sorted(tmp_path.iterdir())] == before
+
+
+def test_a_weight_set_comes_out_that_says_what_it_saw(manifest, tmp_path):
+    done = []
+    weights = train_lungs_from(
+        manifest, tmp_path, SHORT, progress=lambda i, n: done.append((i, n)), name="toy", licence="CC0-1.0",
+        origin="a test", training_command="none",
+    )  # fmt: skip
+    assert weights is not None
+    assert done[-1] == (6, 6)  # the validation set is left out
+    assert weights.card.task == "lungs"
+    assert weights.card.demonstration
+    assert "5 synthetic patients (phantoms)" in weights.card.training_data
+    assert 0 <= weights.card.metrics["dice_tuning"] <= 1
+
+
+def test_too_few_patients_are_refused(manifest):
+    lines = manifest.read_text().splitlines()
+    few = manifest.with_name("few.csv")
+    few.write_text("\n".join([*lines[:4], lines[7]]))
+    with pytest.raises(InputError, match="3 patients; at least 5"):
+        train_lungs_from(few, manifest.parent / "few", SHORT)
+    assert not (manifest.parent / "few").exists()
+
+
+def test_dice_is_that_of_known_pixels_averaged_over_patients():
+    """One patient found to one half exactly, one wholly: by hand 2 * 2 / (2 + 4) = 2/3 and 1."""
+    import torch
+
+    class LeftHalf(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            out = torch.full_like(x[:, :1], -1.0)
+            out[..., :1] = 1  # the first of four columns is called lung
+            return out
+
+    hu = np.random.default_rng(0).normal(size=(1, 3, 2, 4)).astype(np.int16) * 100
+    half = np.array([[[1, 1, 0, 255], [1, 1, 0, 0]]], np.uint8)
+    whole = np.array([[[1, 0, 0, 0], [1, 0, 255, 0]]], np.uint8)
+    sources = [Source("a", hu, half, 1.0), Source("b", hu, whole, 1.0)]
+    assert mean_dice(LeftHalf(), sources) == pytest.approx((2 / 3 + 1) / 2)
