@@ -81,6 +81,12 @@ def rank() -> int:
     return distributed.get_rank() if world() > 1 else 0
 
 
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if world() > 1:
+        distributed.barrier()
+
+
 def on_first(work: Callable[[], T], device: torch.device) -> T:
     """Do something in the first process alone; all get what comes of it, an error included.
 

@@ -17,9 +17,9 @@ from covid19net.train.fit import HERE, Site
 from covid19net.train.images import Sample, prepare
 from covid19net.train.outcome import About, Patients, leave, scores_table
 from covid19net.train.recipes import Stage
-from covid19net.train.together import rank
+from covid19net.train.together import rank, wait_for_all, world
 from covid19net.weights import WeightFile, load_tensors, tensors_of
-from covid19net.weights.reference import REFERENCE_TENSORS
+from covid19net.weights.networks import network_tensors
 from covid19net.weights.registry import weight_files
 
 TaskName = Literal["auxiliary", "diagnosis"]
@@ -94,8 +94,9 @@ def starting_tensors(folder: Path) -> tuple[dict[str, np.ndarray], str]:
     weights = found.get("egfr") or found.get("diagnosis")
     if weights is None:
         raise WeightsError(f"{folder}: holds no COVID-19Net to start from")
-    tensors = {k: v for k, v in load_tensors(weights).items() if k not in REFERENCE_TENSORS}
-    return tensors, f"{weights.card.name}, task {weights.card.task}, SHA-256 {weights.card.sha256[:12]}"
+    return network_tensors(
+        load_tensors(weights)
+    ), f"{weights.card.name}, task {weights.card.task}, SHA-256 {weights.card.sha256[:12]}"
 
 
 def learnable(column: str) -> str:
@@ -138,6 +139,9 @@ def samples_of(
             if progress:
                 progress(f"images of {name}", done, count)
 
+        if world() > 1:  # each process makes its share, then all find all of them
+            prepare(patients[rank() :: world()], cache, models=models, workers=site.workers, progress=step)
+            wait_for_all()
         paths = prepare(patients, cache, models=models, workers=site.workers, progress=step)
         return [Sample(path, is_positive(p, column), p) for path, p in zip(paths, patients, strict=True)]
 
