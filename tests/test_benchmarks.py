@@ -45,7 +45,7 @@ def test_phantoms():
 
 
 def test_training():
-    assert "| 12 x 48 x 72 | 8 |" in output("bench_train.py", "--recipe", "quick", "--steps", 5)
+    assert "| 24 x 60 x 90 | 8 |" in output("bench_train.py", "--recipe", "quick", "--steps", 5)
 
 
 @pytest.fixture(scope="module")

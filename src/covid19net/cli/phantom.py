@@ -52,8 +52,8 @@ def case(
 def cohort(  # noqa: PLR0913 - each argument is an option of the command
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for cases/, manifest.csv and truth.csv.")],
     scale: Annotated[float, typer.Option(help="Factor on the paper's numbers of patients (5372).")] = 0.02,
-    auxiliary_scale: Annotated[
-        float | None, typer.Option(help="Factor for the auxiliary set (4106), where it differs.")
+    scale_of: Annotated[
+        list[str] | None, typer.Option(metavar="SET=FACTOR", help="Another factor for one set; repeatable.")
     ] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="Only this set; may be given several times.")
@@ -71,7 +71,7 @@ def cohort(  # noqa: PLR0913 - each argument is an option of the command
     from covid19net.synthetic import Options, make_cohort
 
     options = Options(seed=seed, grid=grid, form=form, confounder=confounder)
-    scales = {} if auxiliary_scale is None else {"auxiliary": auxiliary_scale}
+    scales = dict(factor_of(text) for text in scale_of or [])
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # one patient a process is the parallelism
         os.environ.setdefault(name, "1")
     plans = plan_cohort(scale, tuple(sets) if sets else None, scales)
@@ -83,3 +83,12 @@ def cohort(  # noqa: PLR0913 - each argument is an option of the command
             progress=lambda done, count: progress(f"{done} of {count}", done / count),
         )  # fmt: skip
     say(f"{len(plans)} synthetic patients (no real person): {manifest}")
+
+
+def factor_of(text: str) -> tuple[str, float]:
+    """A set and its factor from SET=FACTOR."""
+    name, _, factor = text.rpartition("=")
+    try:
+        return name, float(factor)
+    except ValueError:
+        raise InputError(f"--scale-of {text}: expected SET=FACTOR, for example auxiliary=0.1") from None

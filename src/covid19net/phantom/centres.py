@@ -116,6 +116,8 @@ def plan_cohort(
         InputError: a scale not above zero, or a set that is not there.
     """
     factors = {centre.set: (scales or {}).get(centre.set, scale) for centre in CENTRES}
+    if not (scales or {}).keys() <= factors.keys():
+        raise InputError(f"scale of {', '.join(scales or {})}: there are {', '.join(factors)}")
     if not all(factor > 0 for factor in factors.values()):
         raise InputError("the scale of a cohort must be above 0")
     if sets is not None and not set(sets) <= factors.keys():

@@ -1,9 +1,9 @@
 """One training loop for every network: AdamW, one rise and fall of the learning rate, averaged weights.
 
 What differs between recipes, namely network, samples, loss and judge, is an argument. A run that was cut off
-goes on from its last checkpoint to the same weights it would have had, on a CPU to the last bit (on a GPU some
-of torch's kernels add in no fixed order): the batch of a step depends on the seed and the step alone. Several
-processes share the batches of one run, see `covid19net.train.together`.
+goes on from its last checkpoint to the same weights it would have had: on a CPU to the last bit, on a GPU
+within rounding (some of its kernels add in no fixed order). The batch of a step depends on seed and step.
+Several processes share the batches of one run, see `covid19net.train.together`.
 """
 
 from collections.abc import Callable, Iterator
