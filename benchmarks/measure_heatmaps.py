@@ -4,8 +4,8 @@
 
 COHORT is a folder that `covid19net phantom cohort` wrote. For each patient with COVID-19 and visible lesions:
 the share of the map's energy that lies inside lesions, divided by the lesions' share of the lung box (1 is
-chance), and whether its hottest place lies in a lesion (pointing game, Zhang 2018 Int J Comput Vis 126:1084).
-An empty map counts as 0 and as a miss. The same for the same network with random weights.
+chance), and whether its hottest place lies at a lesion (see `covid19net.explain.pointing`). The same for the
+same network with its kernels shuffled.
 """
 
 import argparse
@@ -18,20 +18,21 @@ from scipy import stats
 from covid19net.cohort import Patient, read_manifest
 from covid19net.engine import DiagnosisNetwork, open_diagnosis
 from covid19net.evaluate import proportion
-from covid19net.explain import grad_cam, heat_in_box
+from covid19net.explain import grad_cam, heat_in_box, pointing
 from covid19net.io import read_ct
 from covid19net.preprocess import lung_box, lung_image
-from covid19net.train.classify import start_network
 from covid19net.train.images import on_slice_grid
-from covid19net.weights import WeightFile, find_set, tensors_of, write_weights
+from covid19net.weights import WeightFile, find_set, load_tensors, write_weights
+from covid19net.weights.networks import network_tensors, randomised
 
 FEWEST = 500  # voxels of lesions that count as visible
 
 
-def randomised(folder: Path, seed: int) -> WeightFile:
-    """The network before training, as a weight file."""
+def without_learning(weights: WeightFile, folder: Path) -> WeightFile:
+    """The same network with its kernels shuffled, as a weight file."""
     words = dict.fromkeys(("name", "licence", "origin", "training_data", "intended_use"), "random")
-    return write_weights(folder, "diagnosis", tensors_of(start_network(None, seed)), **words)
+    tensors = randomised(network_tensors(load_tensors(weights)), np.random.default_rng(0))
+    return write_weights(folder, "diagnosis", tensors, **words)
 
 
 def pointed(network: DiagnosisNetwork, patient: Patient) -> tuple[float, bool] | None:
@@ -44,13 +45,7 @@ def pointed(network: DiagnosisNetwork, patient: Patient) -> tuple[float, bool] |
     inside = lesions[box.slices]
     evidence = network(lung_image(volume, mask, box).values)
     heat = heat_in_box(grad_cam(evidence), box.shape, evidence.shrink)
-    if inside.sum() < FEWEST:
-        return None
-    if not heat.max() > 0:
-        return 0.0, False
-    share = heat[inside].sum() / heat.sum()
-    peak = np.unravel_index(int(heat.argmax()), heat.shape)
-    return float(share / inside.mean()), bool(inside[peak])
+    return pointing(heat, inside, evidence.shrink) if inside.sum() >= FEWEST else None
 
 
 def report(name: str, found: list[tuple[float, bool]]) -> None:
@@ -80,11 +75,11 @@ def main() -> None:
     rows = read_manifest(options.cohort / "manifest.csv", needs=["scan", "lungs"])
     ill = [p for p in rows if p.values.get("label") == "covid" and p.values.get("set") == options.set]
     trained = find_set(Path(options.weights) if "/" in options.weights else options.weights, None).diagnosis
-    print("| weights | patients | energy in lesions over chance, mean | hottest place in a lesion |")
+    print("| weights | patients | energy in lesions over chance, mean | hottest place at a lesion |")
     print("|---|---|---|---|")
 
     with TemporaryDirectory() as scratch:
-        for name, weights in (("trained", trained), ("randomised", randomised(Path(scratch), 0))):
+        for name, weights in (("trained", trained), ("randomised", without_learning(trained, Path(scratch)))):
             network = open_diagnosis(weights, "cpu")
             found = [pointed(network, patient) for patient in ill[: options.patients]]
             report(name, [one for one in found if one is not None])

@@ -6,17 +6,21 @@ import pytest
 import torch
 
 from covid19net.engine import Evidence
-from covid19net.explain import FIRST_CENTRE, STRIDE, grad_cam, heat_in_box, heat_map
+from covid19net.errors import InputError
+from covid19net.explain import FIRST_CENTRE, STRIDE, grad_cam, heat_in_box, heat_map, pointing
 from covid19net.nets import covid19net as nets
 from covid19net.nets.gradient import HeadWithGradient
 from covid19net.volume import Box, CTVolume
 from tests.networks import lively
 
+SEED = 0  # of a random network whose map is not empty
 AFFINE = np.array([[0, 0, 0.7, -120], [0, 0.7, 0, -150], [2.0, 0, 0, 30], [0, 0, 0, 1]])
 
 
 def test_grad_cam_is_captums():
-    network = lively(nets.COVID19Net())
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        network = lively(nets.COVID19Net())
     image = torch.randn(1, 1, 16, 64, 80, generator=torch.Generator().manual_seed(0))
     reference = LayerGradCam(lambda x: network(x)[0], network.backbone).attribute(image)
     with torch.inference_mode():
@@ -86,3 +90,18 @@ def test_an_empty_map_stays_empty():
     assert not cam.any()
     volume = CTVolume(np.zeros((9, 30, 40), np.int16), AFFINE)
     assert not heat_map(cam, Box((1, 1, 1), (8, 20, 30)), volume).values.any()
+
+
+def test_pointing_worked_out_by_hand():
+    heat = np.zeros((48, 240, 360), np.float32)
+    lesions = np.zeros(heat.shape, np.uint8)
+    lesions[:24] = 1  # half the box
+    heat[10, 100, 100], heat[40, 100, 100] = 3.0, 1.0
+    assert pointing(heat, lesions) == (1.5, True)  # three quarters of the energy over one half
+    heat[40, 100, 100] = 9.0
+    assert pointing(heat, lesions) == (pytest.approx(0.5), False)
+    lesions[36:, 100:108, 100:108] = 2  # reaches to where half a stride of 8 slices leads
+    assert pointing(heat, lesions)[1]
+    assert pointing(0 * heat, lesions) == (0.0, False)
+    with pytest.raises(InputError, match="no lesion"):
+        pointing(heat, 0 * lesions)

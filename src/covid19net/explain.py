@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from covid19net.engine import Evidence
+from covid19net.errors import InputError
 from covid19net.preprocess import IMAGE_SHAPE
 from covid19net.volume import Box, CTVolume, Overlay
 
@@ -87,3 +88,33 @@ def heat_map(cam: np.ndarray, box: Box, volume: CTVolume, shrink: Sequence[int] 
     if heat.max() > 0:
         out[box.slices] = np.rint(heat * (FULL_SCALE / heat.max())).astype(np.uint8)
     return Overlay(out, volume.affine)
+
+
+def pointing(heat: np.ndarray, lesions: np.ndarray, shrink: Sequence[int] = (1, 1, 1)) -> tuple[float, bool]:
+    """How well a map points at known lesions.
+
+    Args:
+        heat: on the voxels of the lung box, from `heat_in_box`.
+        lesions: on the same voxels, not 0 where a lesion is.
+        shrink: as for `heat_in_box`.
+
+    Returns:
+        The share of the map's energy that lies in lesions over the lesions' share of the box (1 is chance; 0
+        for an empty map); and whether its hottest place lies in a lesion or less than half a voxel of the
+        feature map beside it (the pointing game with a tolerance, Zhang 2018 Int J Comput Vis 126:1084).
+
+    Raises:
+        InputError: no lesion.
+    """
+    inside = lesions > 0
+    if not inside.any():
+        raise InputError("there is no lesion to point at")
+    if not heat.max() > 0:
+        return 0.0, False
+    share = float(heat[inside].sum() / heat.sum() / inside.mean())
+    peak = np.unravel_index(int(heat.argmax()), heat.shape)
+    near = []
+    for at, size, image, stride, by in zip(peak, heat.shape, IMAGE_SHAPE, STRIDE, shrink, strict=True):
+        reach = round(stride * by * size / image / 2)
+        near.append(slice(max(int(at) - reach, 0), int(at) + reach + 1))
+    return share, bool(inside[tuple(near)].any())

@@ -155,7 +155,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the demonstration.")] = Path(
         "demo-output"
     ),
-    seed: Annotated[int, typer.Option(help="Which phantom patient.")] = 19,
+    seed: Annotated[int, typer.Option(help="Which phantom patient.")] = 34,
 ) -> None:
     """Make a phantom patient with COVID-19-like lesions, write it as DICOM, analyze it, say where to look."""
     from covid19net.io import read_ct, write_dicom_series

@@ -170,7 +170,8 @@ def leave(
         sets = {"tuning": patients.tuning, **patients.validation}
         scores = {name: score(bare, samples, device, progress) for name, samples in sets.items()}
     tuning = scores["tuning"]
-    threshold = round(float(np.clip(youden_threshold(tuning.label, tuning.probability), *CERTAIN)), 6)
+    chosen = float(f"{youden_threshold(tuning.label, tuning.probability):.4g}")
+    threshold = float(np.clip(chosen, *CERTAIN))
     reference = fit_reference(seen.features, tuning.features)
     options |= {"threshold": threshold, LIMIT_OPTION: reference.limit}
     metrics = {name: measured(found, threshold) for name, found in scores.items()}

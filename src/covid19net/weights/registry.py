@@ -20,11 +20,11 @@ BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 # What ships with the package: file name -> SHA-256. The files are trusted because of this table, not because
 # of the cards beside them: whoever could exchange a file could exchange its card as well.
 _SHIPPED = """
-b8b30918592f6ea20afa10bfa34590b11b76656da1af5f0b5984a8eb8f8f9547  diagnosis.622d1a6e564c.ov1.backbone.bin
-6f4a9b49820c4a5a71a6a81e446a2186df3ee34c1e6b1ed336d582fc9c41400e  diagnosis.622d1a6e564c.ov1.backbone.xml
-06514116f83bb988d50e76594180fff994135f58117a0ef9e40b23fd76f9dc3c  diagnosis.622d1a6e564c.ov1.head.bin
-f523817d80fe99e5beb7968c9d90e227550081fd0818ac3ab1a5dd208b31af58  diagnosis.622d1a6e564c.ov1.head.xml
-622d1a6e564cc7841955a1905eed46cb64e8bad8cf428741b6757304bbc81faa  diagnosis.safetensors
+c943c44b902a17fe9f1568a6f63082416f7ffe2882ff4e38d0dfbd1c3453f50e  diagnosis.d32b82cd0d7e.ov1.backbone.bin
+32373de60aea1908bc8e5d99c4f1ab327216723cfb5172d46f6c0a00fa87a637  diagnosis.d32b82cd0d7e.ov1.backbone.xml
+efbcf25f047b72700c2fd941a69c29fb2eb32f57703bb49750ce0985ffddf66f  diagnosis.d32b82cd0d7e.ov1.head.bin
+f611bbf004a3af57c1168306eb771e84a9ce225acdc8489fa351876969f76a71  diagnosis.d32b82cd0d7e.ov1.head.xml
+d32b82cd0d7e448b7914b0665766bf265c3382eec704c0ca5aa6b9b55b4e1309  diagnosis.safetensors
 0fb39713bc415afb60d8c9969cf7d3b9f6b04794c8fb25e5a9c883fcc1e1bbc0  lungs.da88e9273049.ov1.network.bin
 1dfcc6786c2917ac59607e9dd1ff0e73b67504b9646d80a670b5c2e051c5a61f  lungs.da88e9273049.ov1.network.xml
 da88e9273049bf7e18602266491e55b1d85132b21a160e3c6e1fabb3818731f6  lungs.safetensors
