@@ -70,8 +70,8 @@ def tensors_of(network: "nn.Module") -> dict[str, np.ndarray]:
 def randomised(tensors: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """The same network with nothing learned: the numbers of every kernel shuffled, the rest left alone.
 
-    For sanity checks of explanations (Adebayo 2018, NeurIPS 31:9505): what a map still shows then does not come
-    from what the network learned.
+    For sanity checks of explanations (Adebayo 2018, NeurIPS 31:9505): what a map still shows then does not
+    come from what the network learned.
     """
     return {
         name: rng.permutation(array.ravel()).reshape(array.shape) if array.ndim > 1 else array
