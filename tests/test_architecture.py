@@ -12,13 +12,15 @@ PACKAGE = Path(__file__).parents[1] / "src" / "covid19net"
 # From the bottom up. A part imports only from the rows below its own.
 LAYERS = [
     {"errors"},
-    {"volume"},
+    {"volume", "table"},
     {"io", "gate", "phantom", "preprocess", "lungs", "nets", "cohort", "evaluate"},
+    {"prognosis"},
     {"weights"},
     {"engine"},
     {"segment", "diagnose", "explain"},
     {"pipeline"},
     {"train", "report", "synthetic"},
+    {"study"},
     {"cli"},
 ]
 HEIGHT = {part: row for row, parts in enumerate(LAYERS) for part in parts}
@@ -32,6 +34,10 @@ HOMES = {
     "imagecodecs": {"io"},
     "PIL": {"report"},
     "h5py": {"weights"},
+    "lifelines": {"prognosis"},
+    "pandas": {"prognosis"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},
     "platformdirs": {"cli"},
@@ -79,9 +85,12 @@ def test_only_the_command_line_speaks_and_reads_the_environment(path):
             assert (node.value.id, node.attr) not in {("sys", "exit"), ("sys", "argv"), ("os", "environ")}
 
 
-@pytest.mark.parametrize("module", ["covid19net", "covid19net.cli", "covid19net.pipeline"])
-def test_importing_does_not_import_torch(module):
-    heavy = "{'torch', 'openvino', 'SimpleITK', 'pydicom'} & set(sys.modules)"
+STATISTICS = ["covid19net.cohort", "covid19net.evaluate", "covid19net.prognosis.model"]
+
+
+@pytest.mark.parametrize("module", ["covid19net", "covid19net.cli", "covid19net.pipeline", *STATISTICS])
+def test_importing_does_not_import_heavy_libraries(module):
+    heavy = "{'torch', 'openvino', 'SimpleITK', 'pydicom', 'lifelines', 'matplotlib'} & set(sys.modules)"
     code = f"import sys, {module}; sys.exit(str({heavy} or '') or None)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -84,3 +84,12 @@ def test_half_of_each_group_has_gone_by_the_median_of_its_hazard():
         median = SCALE * (earlier + np.log(2) * np.exp(-group[0].predictor)) ** (1 / SHAPE)
         known = [s.days >= median for s in group if s.discharged or s.days >= median]
         assert np.mean(known) == pytest.approx(0.5, abs=0.12)  # data that end earlier pull it down a little
+
+
+def test_intensive_care_comes_before_ventilation_and_more_often_to_the_severe():
+    mild, severe = stays(0.1), stays(0.8)
+    assert np.mean([s.icu_days is None for s in mild]) > np.mean([s.icu_days is None for s in severe]) + 0.1
+    for stay in severe:
+        if stay.ventilated_days is not None:
+            assert stay.icu_days is not None
+            assert stay.icu_days <= stay.ventilated_days <= stay.days

@@ -115,7 +115,8 @@ def test_the_manifest_is_one_a_hospital_could_have_written(cohort):
     assert all("comorbidity" not in v for v in by_set["validation 2"])  # missing there in Table 1
     assert all("comorbidity" in v and v["synthetic"] is True for v in by_set["auxiliary"])
     header = manifest.read_text().splitlines()[0]
-    assert not {"pattern", "severity", "predictor", "best_score"} & set(header.split(","))
+    assert not {"pattern", "predictor", "best_score"} & set(header.split(","))
+    assert {v.get("severity") for v in by_set["validation 2"]} <= {"mild", "severe", None}
 
 
 def test_the_truth_stands_beside_it(cohort):

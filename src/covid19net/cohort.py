@@ -43,9 +43,10 @@ class Patient:
     Attributes:
         patient_id: unique in the manifest.
         row: line of the table, the header being 1.
-        values: column -> checked value: paths absolute, age in years, days from diagnosis to discharge or to
-            the last day seen, slice thickness in mm, label "covid" or "other", egfr "mutant" or "wild", sex
-            "F" or "M", the rest yes or no.
+        values: column -> checked value: paths absolute, age in years, days from diagnosis to discharge, death
+            or the last day seen (icu_days and ventilated_days: to these events), slice thickness in mm, label
+            "covid" or "other", egfr "mutant" or "wild", sex "F" or "M", severity "mild" or "severe", centre,
+            set, type, kernel and vendor as text, the rest yes or no.
     """
 
     patient_id: str
@@ -98,11 +99,18 @@ COLUMNS: dict[str, Callable[[str], Value]] = {
     "days": _number(0, LONGEST),
     "discharged": _yes_or_no,
     "died": _yes_or_no,
+    "icu": _yes_or_no,
+    "icu_days": _number(0, LONGEST),
+    "ventilated": _yes_or_no,
+    "ventilated_days": _number(0, LONGEST),
+    "severity": _one_of("mild", "severe"),
     "thickness": _number(0.1, THICKEST),
     "kernel": str,
+    "vendor": str,
     "synthetic": _yes_or_no,
 }
 PATHS = {"scan", "lungs"}
+DECIMALS = {"age", "days", "icu_days", "ventilated_days", "thickness"}
 
 
 def read_manifest(
@@ -189,7 +197,7 @@ def _row(
             if column in wanted:
                 checked.faults.append((column, "is empty"))
             continue
-        if comma and column in ("age", "days", "thickness"):
+        if comma and column in DECIMALS:
             text = text.replace(",", ".")
         try:
             checked.good[column] = check(text)

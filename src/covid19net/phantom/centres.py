@@ -36,6 +36,7 @@ class Centre:
         fov: mean width of the picture, mm.
         contrast: share of scans with contrast medium.
         padding: HU outside the field of view, or None.
+        vendor: of its scanner.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Centre:
     fov: float
     contrast: float = 0.1
     padding: int | None = None
+    vendor: str = "A"
 
 
 CENTRES = (
@@ -58,15 +60,15 @@ CENTRES = (
     Centre("Wuhan", "training", {"covid": 280, "bacterial": 64, "mycoplasma": 5, "fungal": 6}, 151, True,
            0.47, (50, 16), ((1.5, 1.5, True), (5.0, 5.0, False)), 20, 360),
     Centre("Henan", "training", {"covid": 280, "bacterial": 63, "mycoplasma": 6, "fungal": 5}, 150, True,
-           0.45, (48, 16), ((1.0, 1.0, False), (8.0, 8.0, False)), 24, 400, padding=-2000),
+           0.45, (48, 16), ((1.0, 1.0, False), (8.0, 8.0, False)), 24, 400, padding=-2000, vendor="B"),
     Centre("Anhui", "validation 1", {"covid": 102, "bacterial": 119, "mycoplasma": 5}, 0, False,
-           0.43, (47, 16), ((2.0, 2.0, True), (5.0, 5.0, False)), 22, 350, padding=-1024),
+           0.43, (47, 16), ((2.0, 2.0, True), (5.0, 5.0, False)), 22, 350, padding=-1024, vendor="B"),
     Centre("Heilongjiang", "validation 2", {"covid": 92, "bacterial": 25, "mycoplasma": 15, "viral": 29},
-           0, False, 0.46, (50, 17), ((1.25, 1.25, False), (10.0, 10.0, False)), 15, 390),
+           0, False, 0.46, (50, 17), ((1.25, 1.25, False), (10.0, 10.0, False)), 15, 390, vendor="C"),
     Centre("Beijing", "validation 3", {"covid": 53}, 53, True,
            0.47, (48, 16), ((1.0, 1.0, True), (5.0, 5.0, False)), 18, 345),
     Centre("Huangshi", "validation 4", {"covid": 117}, 117, True,
-           0.48, (52, 15), ((1.5, 1.5, False), (5.0, 5.0, True)), 26, 380, padding=-3024),
+           0.48, (52, 15), ((1.5, 1.5, False), (5.0, 5.0, True)), 26, 380, padding=-3024, vendor="C"),
 )  # fmt: skip
 
 

@@ -28,6 +28,10 @@ DEATH_RATE = 0.0008
 DEATH_SEVERITY, DEATH_AGE = 3.0, 0.5
 FEWEST_DAYS = 5.0  # the paper's prognosis takes patients followed for more than five days
 STUDY_DAYS = (12.0, 75.0)  # from admission to the end of data collection
+# Intensive care and, from there, ventilation: constant hazards for each day.
+ICU_RATE, ICU_SEVERITY, ICU_AGE = 0.004, 4.0, 0.3
+VENTILATION_RATE = 0.10
+SEVERE = 0.65  # severity from which a chart says "severe": about 16 %, as in Guan 2020
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,16 @@ class Stay:
         days: to discharge, death or the end of data collection, more than FEWEST_DAYS.
         discharged: whether that was seen.
         died: whether the patient died; nobody is both.
+        icu_days: from diagnosis to intensive care; None where it was not needed before `days`.
+        ventilated_days: from diagnosis to ventilation, likewise.
     """
 
     predictor: float
     days: float
     discharged: bool
     died: bool
+    icu_days: float | None = None
+    ventilated_days: float | None = None
 
 
 def draw_chart(rng: np.random.Generator, women: float, age: tuple[float, float]) -> Chart:
@@ -105,9 +113,18 @@ def draw_stay(rng: np.random.Generator, severity: float, chart: Chart) -> Stay:
     death = FEWEST_DAYS + rng.exponential() / (DEATH_RATE * np.exp(frailty))
     end = rng.uniform(*STUDY_DAYS)
     days = min(discharge, death, end)
+    worse = ICU_SEVERITY * (severity - MEAN_SEVERITY) + ICU_AGE * (chart.age - MEAN_AGE) / 10
+    icu = rng.exponential() / (ICU_RATE * np.exp(worse))
+    ventilation = icu + rng.exponential() / VENTILATION_RATE
     return Stay(
         predictor,
-        float(np.ceil(10 * days) / 10),
+        _rounded_up(days),
         discharged=bool(days == discharge),
         died=bool(days == death),
+        icu_days=_rounded_up(icu) if icu < days else None,
+        ventilated_days=_rounded_up(ventilation) if ventilation < days else None,
     )
+
+
+def _rounded_up(days: float) -> float:
+    return float(np.ceil(10 * days) / 10)

@@ -11,7 +11,7 @@ from covid19net.errors import InputError
 from covid19net.phantom import PhantomCase, Scanner, draw_patient, scan_lungs, scan_patient
 from covid19net.phantom.anatomy import CANCER
 from covid19net.phantom.centres import CENTRES, Plan, centre_scanner
-from covid19net.phantom.clinical import Chart, Stay, draw_chart, draw_stay
+from covid19net.phantom.clinical import SEVERE, Chart, Stay, draw_chart, draw_stay
 from covid19net.phantom.lesions import CONSOLIDATION, GROUND_GLASS, NODULE
 from covid19net.phantom.pneumonias import OTHERS, log_likelihood_ratio
 from covid19net.phantom.tumour import STATUSES
@@ -148,6 +148,8 @@ def truth_of(subject: Subject, options: Options) -> dict[str, Any]:
         "days": None if stay is None else stay.days,
         "discharged": None if stay is None else stay.discharged,
         "died": None if stay is None else stay.died,
+        "icu_days": None if stay is None else stay.icu_days,
+        "ventilated_days": None if stay is None else stay.ventilated_days,
     }
 
 
@@ -168,6 +170,8 @@ def manifest_row(plan: Plan, truth: dict[str, Any], scan: str, folder: str) -> d
         "sex": truth["sex"],
         "thickness": truth["thickness"],
         "kernel": truth["kernel"],
+        "vendor": f"synthetic {centre.vendor}",
+        "severity": ("severe" if truth["severity"] > SEVERE else "mild") if covid else "",
         "synthetic": 1,
     }
     has = set(truth["comorbidities"])
@@ -177,4 +181,8 @@ def manifest_row(plan: Plan, truth: dict[str, Any], scan: str, folder: str) -> d
     for column in ("days", "discharged", "died"):
         value = truth[column]
         row[column] = "" if value is None else int(value) if isinstance(value, bool) else value
+    for event in ("icu", "ventilated"):
+        days = truth[f"{event}_days"]
+        row[event] = int(days is not None) if plan.followed else ""
+        row[f"{event}_days"] = "" if days is None else days
     return row

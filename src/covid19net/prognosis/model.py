@@ -1,0 +1,1 @@
+"""A prognostic model on disk: JSON with its provenance and card."""
