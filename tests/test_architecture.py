@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "covid19net"
 LAYERS = [
     {"errors"},
     {"volume", "table"},
-    {"io", "gate", "phantom", "preprocess", "lungs", "nets", "cohort", "evaluate"},
+    {"io", "gate", "phantom", "preprocess", "lungs", "density", "nets", "cohort", "evaluate"},
     {"prognosis"},
     {"weights"},
     {"engine"},

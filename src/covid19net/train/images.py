@@ -89,21 +89,31 @@ def on_slice_grid(mask: np.ndarray, volume: CTVolume) -> Overlay:
     return Overlay(small, segmentation_affine(volume))
 
 
-def patient_image(patient: Patient, models: Models | None) -> np.ndarray:
-    """Read a patient's scan, find or read the lungs, and cut out the image: float32, (48, 240, 360).
+def scan_and_lungs(patient: Patient, models: Models | None) -> tuple[CTVolume, Overlay]:
+    """Read a patient's scan, and find or read the lungs: one slice of 256 x 256 for each of the scan's.
 
     Raises:
         InputError: scan or mask cannot be read or do not fit, or there is neither mask nor network.
-        NotChestCTError: no usable lungs.
+        NotChestCTError: no lungs.
     """
     volume = read_ct(Path(str(patient.values["scan"]))).volume
     volume = replace(volume, hu=np.maximum(volume.hu, AIR))
     if "lungs" not in patient.values:
         if models is None:
             raise InputError(f"row {patient.row}: no lung mask, and no network to find the lungs with")
-        return lung_image(volume, segment(volume, models)[0].mask).values
+        return volume, segment(volume, models)[0].mask
     mask = read_mask(Path(str(patient.values["lungs"])), volume)
-    return lung_image(volume, on_slice_grid(mask, volume)).values
+    return volume, on_slice_grid(mask, volume)
+
+
+def patient_image(patient: Patient, models: Models | None) -> np.ndarray:
+    """Cut out a patient's lung image: float32, (48, 240, 360).
+
+    Raises:
+        InputError: see `scan_and_lungs`.
+        NotChestCTError: no usable lungs.
+    """
+    return lung_image(*scan_and_lungs(patient, models)).values
 
 
 def read_mask(path: Path, volume: CTVolume) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""One manifest to the whole paper: tables, figures, prognosis, and a report with the published numbers."""
