@@ -16,7 +16,7 @@ from covid19net.density import NAMES, lung_density
 from covid19net.diagnose import probability_of
 from covid19net.errors import Covid19netError, InputError
 from covid19net.gate import check_hounsfield, check_lungs
-from covid19net.io.files import write_fault
+from covid19net.io.files import write_fault, write_whole
 from covid19net.pipeline import Models
 from covid19net.preprocess import lung_image
 from covid19net.train.images import image_key, scan_and_lungs
@@ -188,15 +188,15 @@ def _keep(analysis: Analysis, path: Path) -> None:
         "density": dict(analysis.density),
         "findings": list(analysis.findings),
     }
-    part = path.with_suffix(".part")
+    text = json.dumps(record, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(record, allow_nan=False) + "\n")
-        part.replace(path)
+        write_whole(path, lambda part: part.write_text(text))
     except OSError as error:
-        part.unlink(missing_ok=True)
         fault = write_fault(path, error)
-        raise fault if fault.exit_code != InputError.exit_code else _StoreError(str(fault)) from error
+        raise _StoreError(str(fault)) if isinstance(fault, InputError) else fault from error
+    except InputError as fault:
+        raise _StoreError(str(fault)) from fault
 
 
 def _kept(path: Path) -> Analysis | None:
