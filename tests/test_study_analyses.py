@@ -92,12 +92,12 @@ def test_a_folder_that_cannot_be_written_stops_the_study(first, patient, models,
 def stored(seed):
     rng = np.random.default_rng(seed)
     features = np.array([float(f"{value:.7g}") for value in rng.normal(size=64)])
-    return Analysis(0.25, features, 3.5, dict.fromkeys(analyses.NAMES, 1.5), ("metal",))
+    return Analysis(0.25, features, 3.5, dict.fromkeys(analyses.NAMES, 1.5), ("metal",), "ab12")
 
 
 def test_stored_features_are_read_back(tmp_path):
     patients = [Patient("a", 2), Patient("b", 3), Patient("absent", 4)]
-    kept = {"a": stored(1), "b": replace(stored(2), distance=None, density={}, findings=())}
+    kept = {"a": stored(1), "b": replace(stored(2), distance=None, density={}, findings=(), weights="")}
     found = read_features(write_features(patients, kept, tmp_path / "features.csv"))
     assert list(found) == ["a", "b"]
     for name, analysis in kept.items():
@@ -105,6 +105,7 @@ def test_stored_features_are_read_back(tmp_path):
         assert found[name].distance == analysis.distance
         assert found[name].density == analysis.density
         assert found[name].findings == analysis.findings
+        assert found[name].weights == analysis.weights
 
 
 @pytest.mark.parametrize(

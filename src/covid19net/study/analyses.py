@@ -37,6 +37,7 @@ class Analysis:
         distance: of the features from the training images of the network; None where that is not known.
         density: name -> value, see `Density`; empty where it was not measured.
         findings: codes a reader must know.
+        weights: SHA-256 of the diagnosis network; empty where that is not known.
     """
 
     probability: float
@@ -44,6 +45,7 @@ class Analysis:
     distance: float | None = None
     density: Mapping[str, float] = field(default_factory=dict)
     findings: tuple[str, ...] = ()
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ def _finished(prepared: _Prepared, models: Models, folder: Path) -> Analysis:
         distance,
         prepared.density,
         prepared.findings,
+        models.weights.diagnosis.card.sha256,
     )
     _keep(analysis, folder / f"{prepared.key}.json")
     return analysis
@@ -187,6 +190,7 @@ def _keep(analysis: Analysis, path: Path) -> None:
         "distance": analysis.distance,
         "density": dict(analysis.density),
         "findings": list(analysis.findings),
+        "weights": analysis.weights,
     }
     text = json.dumps(record, allow_nan=False) + "\n"
     try:
@@ -212,13 +216,15 @@ def _kept(path: Path) -> Analysis | None:
             record["distance"],
             dict(record["density"]),
             tuple(record["findings"]),
+            str(record["weights"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def write_features(patients: Sequence[Patient], found: Mapping[str, Analysis], path: Path) -> Path:
-    """Write the analyses as one table: patient_id, probability, f00 to f63, distance, density, findings.
+    """Write the analyses as one table: patient_id, probability, f00 to f63, distance, density, findings,
+    weights.
 
     Raises:
         InputError: the file cannot be written.
@@ -236,13 +242,13 @@ def write_features(patients: Sequence[Patient], found: Mapping[str, Analysis], p
         row |= {name: f"{v:.7g}" for name, v in zip(FEATURES, analysis.features.tolist(), strict=True)}
         row["distance"] = "" if analysis.distance is None else f"{analysis.distance:.6g}"
         row |= {name: analysis.density.get(name, "") for name in NAMES}
-        row["findings"] = " ".join(analysis.findings)
+        row |= {"findings": " ".join(analysis.findings), "weights": analysis.weights}
         rows.append(row)
     return write_table(path, rows)
 
 
 def read_features(path: Path) -> dict[str, Analysis]:
-    """Read stored analyses as `write_features` writes them; distance, density and findings may be absent.
+    """Read stored analyses as `write_features` writes them; what follows the features may be absent.
 
     Raises:
         InputError: no such file, a column that is missing, a double id, or a cell that is no number, by row.
@@ -275,4 +281,5 @@ def _stored(row: Mapping[str, str], place: str) -> Analysis:
         raise InputError(f"{place}: {error}") from None
     if not 0 <= probability <= 1 or not np.isfinite(features).all():
         raise InputError(f"{place}: a probability lies between 0 and 1, features are finite")
-    return Analysis(probability, features, distance, density, tuple((row.get("findings") or "").split()))
+    findings = tuple((row.get("findings") or "").split())
+    return Analysis(probability, features, distance, density, findings, row.get("weights") or "")
