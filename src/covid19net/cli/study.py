@@ -1,0 +1,83 @@
+"""The command that makes a study of a manifest."""
+
+from collections.abc import Callable
+import os
+from pathlib import Path
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from covid19net.cli.terminal import (
+    DeviceOption,
+    HomeOption,
+    WeightsOption,
+    cache_folder,
+    home_of,
+    progress_bar,
+    say,
+)
+from covid19net.errors import InputError
+
+if TYPE_CHECKING:
+    from covid19net.study.sets import Options
+
+
+def study(  # noqa: PLR0913 - each argument is an option of the command
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="CSV with one row a patient.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
+    features: Annotated[
+        Path | None, typer.Option(help="Stored scores and features (features.csv of a study): no scan is read.")
+    ] = None,
+    training: Annotated[str, typer.Option(help="Set on which threshold and prognosis are made.")] = "training",
+    threshold: Annotated[
+        str, typer.Option(help="youden (of the training set), card, released (0.8), or a number.")
+    ] = "youden",
+    direction: Annotated[str, typer.Option(help="Of the selection: forward, backward or both.")] = "both",
+    criterion: Annotated[str, typer.Option(help="Of the selection: aic, bic or p.")] = "aic",
+    most: Annotated[int | None, typer.Option(min=1, help="Covariates selected at most.")] = None,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Bootstrap draws of the whole selection; 0: none.")
+    ] = 200,
+    missing: Annotated[
+        str, typer.Option(help="Age, sex or comorbidity missing: refuse, exclude or median.")
+    ] = "refuse",
+    seed: Annotated[int, typer.Option(min=0, help="Of every bootstrap.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes and threads; 0 for one a core.")] = 0,
+    weights: WeightsOption = "bundled",
+    device: DeviceOption = "auto",
+    home: HomeOption = None,
+) -> None:
+    """Analyze what is not yet analyzed, then every table and figure of the paper, beside the published numbers.
+
+    OUT gets report.html, tables, figures, results.json, features.csv and the prognostic model.
+    """
+    from covid19net.prognosis.stepwise import Procedure
+    from covid19net.study.run import Source, run_study
+    from covid19net.study.sets import Options
+
+    options = Options(
+        training=training,
+        threshold=_threshold(threshold),
+        procedure=Procedure(direction=direction, criterion=criterion, most=most),
+        draws=draws,
+        missing=missing,
+        seed=seed,
+        workers=workers or os.cpu_count() or 1,
+    )
+    source = Source(
+        manifest, features, weights, device, home_of(home), cache_folder(), shlex.join(["covid19net", *sys.argv[1:]])
+    )
+    with progress_bar("study") as progress:
+        report = run_study(source, out, options, progress=progress)
+    for line in report.lines:
+        say(line)
+    say(f"look at {report.page}")
+
+
+def _threshold(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,309 @@
+"""The prognostic half of a study, for any end point: selection, Cox model, risk groups, and how they hold.
+
+The model is made on the training set alone; every other set is judged with its coefficients and its cut.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from covid19net.cohort import clinical
+from covid19net.errors import InputError
+from covid19net.evaluate import Estimate
+from covid19net.evaluate.estimate import quantile
+from covid19net.prognosis.competing import CauseRow, Incidence, cause_specific, incidence
+from covid19net.prognosis.concordance import TimedAuc, concordance, time_dependent_auc
+from covid19net.prognosis.cox import CoxTable, HazardRatio, choose_ridge, cox_table, univariable
+from covid19net.prognosis.groups import LogRank, WaitingCurve, by_group, logrank, split
+from covid19net.prognosis.model import FEATURES, About, PrognosticModel, fit_model
+from covid19net.prognosis.model import predictor as log_hazard
+from covid19net.prognosis.optimism import Optimism, optimism
+from covid19net.prognosis.outcome import COMPETING, END_POINTS, OF_INTEREST, Outcome, outcome_of
+from covid19net.prognosis.partial import maximise, risk_sets
+from covid19net.prognosis.stepwise import Selection, stepwise
+from covid19net.study.sets import Options, StudySet
+
+FEWEST_EVENTS = 10  # in training, below which nothing is modelled
+CLINICAL = ("age", "sex", "comorbidity")
+NAMES = (*FEATURES, *CLINICAL)
+TIMES = (0.25, 0.5, 0.75)  # quantiles of the training set's event days at which the timed AUC is given
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """Patients with follow-up and complete covariates; arrays have the axis (patient,) first.
+
+    Attributes:
+        name: of the set.
+        part: the patients.
+        outcome: what happened.
+        covariates: (patient, covariate): 64 features, age, sex (1 male), comorbidity.
+        notes: what was left out or filled in.
+    """
+
+    name: str
+    part: StudySet
+    outcome: Outcome
+    covariates: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One set judged with the model of the training set.
+
+    Attributes:
+        followed: its patients.
+        risk: of each patient, larger is worse, (patient,).
+        group: "low" or "high", (patient,).
+        curves: Kaplan-Meier of each group; competing events count as censored.
+        test: log-rank; None where there is one group only.
+        concordance: of the model's predictor; None where no pair can be compared.
+        clinical_concordance: of a Cox model on age, sex and comorbidity alone, made on the training set.
+        ridge_concordance: of the penalised Cox model on all covariates, made on the training set.
+        slope: of the predictor in this set; 1 where the coefficients hold.
+        timed: AUC at some days.
+        incidences: of the event and of what competes, in each group; empty where nothing competes.
+        notes: what could not be done, and why.
+    """
+
+    followed: Followed
+    risk: np.ndarray
+    group: np.ndarray
+    curves: tuple[WaitingCurve, ...]
+    test: LogRank | None
+    concordance: Estimate | None
+    clinical_concordance: Estimate | None
+    ridge_concordance: Estimate | None
+    slope: Estimate | None
+    timed: tuple[TimedAuc, ...] = ()
+    incidences: tuple[Incidence, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class EndPointStudy:
+    """Everything about one end point.
+
+    Attributes:
+        end_point: a key of `END_POINTS`.
+        selection: covariates and the path to them.
+        table: multivariate Cox model of these; None where nothing was selected, like all below but the last.
+        model: the same for single patients, with cut and baseline.
+        univariable: each covariate alone.
+        ridge: penalty of the penalised model, and its coefficients by covariate.
+        causes: cause-specific Cox models, where events compete.
+        optimism: of the whole procedure by bootstrap; None where it was not asked for.
+        sets: name -> judged set, training first.
+        notes: what could not be done, and why.
+    """
+
+    end_point: str
+    selection: Selection
+    table: CoxTable | None = None
+    model: PrognosticModel | None = None
+    univariable: tuple[HazardRatio, ...] = ()
+    ridge: tuple[float, Mapping[str, float]] | None = None
+    causes: tuple[CauseRow, ...] = ()
+    optimism: Optimism | None = None
+    sets: Mapping[str, Judged] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def followed_sets(
+    sets: Mapping[str, StudySet], end_point: str, options: Options
+) -> tuple[dict[str, Followed], tuple[str, ...]]:
+    """Every set with follow-up to an end point, the training set first; and why others are absent.
+
+    Raises:
+        InputError: clinical values are missing and are to be refused, or follow-up that contradicts itself.
+    """
+    found, notes = {}, []
+    reference = sets[options.training].followed().patients
+    for name, part in sets.items():
+        part = _with_end_point(part.followed(), end_point)
+        if not part.patients:
+            continue
+        table = clinical(part.patients, options.missing, reference=reference)
+        kept = part[np.isin(np.arange(len(part.patients)), table.kept)]
+        try:
+            outcome = outcome_of(kept.patients, end_point)
+        except InputError as fault:
+            if "no event" not in str(fault):
+                raise
+            notes.append(f"{name}: {fault}")
+            continue
+        covariates = np.column_stack([kept.features, table.values])
+        found[name] = Followed(name, kept, outcome, covariates, table.notes)
+    return found, tuple(notes)
+
+
+def _with_end_point(part: StudySet, end_point: str) -> StudySet:
+    column = END_POINTS[end_point].column
+    return part[np.array([column in patient.values for patient in part.patients], bool)]
+
+
+def study_end_point(
+    sets: Mapping[str, StudySet],
+    end_point: str,
+    options: Options,
+    about: Callable[[Followed, Selection], About],
+    *,
+    draws: int = 0,
+    progress: Progress | None = None,
+) -> EndPointStudy | str:
+    """Select, fit, cut and judge.
+
+    Args:
+        sets: from `study_sets`.
+        end_point: a key of `END_POINTS`.
+        options: of the study.
+        about: makes the model's card from the training patients and the selection.
+        draws: of the bootstrap of the whole procedure; 0 leaves it out.
+        progress: of that bootstrap.
+
+    Returns:
+        The results, or why there are none.
+
+    Raises:
+        InputError: see `followed_sets`.
+    """
+    followed, notes = followed_sets(sets, end_point, options)
+    training = followed.get(options.training)
+    if training is None:
+        return f"{end_point}: nobody in the set {options.training!r} has follow-up with this event"
+    events = int(training.outcome.event.sum())
+    if events < FEWEST_EVENTS:
+        return f"{end_point}: {events} events in the set {options.training!r}; {FEWEST_EVENTS} are needed"
+    selection = stepwise(training.outcome, training.covariates, NAMES, options.procedure)
+    if not selection.names:
+        return EndPointStudy(end_point, selection, notes=(*notes, "no covariate was selected: no model"))
+    return _modelled(followed, end_point, selection, options, (about, draws, progress, notes))
+
+
+def _modelled(
+    followed: Mapping[str, Followed],
+    end_point: str,
+    selection: Selection,
+    options: Options,
+    rest: tuple[Callable[[Followed, Selection], About], int, Progress | None, tuple[str, ...]],
+) -> EndPointStudy:
+    about, draws, progress, notes = rest
+    training = followed[options.training]
+    x = training.covariates[:, selection.indices]
+    per = {name: float(x[:, i].std(ddof=1)) for i, name in enumerate(selection.names) if name in FEATURES}
+    per |= {"age": 10.0} if "age" in selection.names else {}
+    model = fit_model(training.outcome, x, selection.names, about(training, selection))
+    rivals = _rivals(training, options)
+    found = None
+    if draws:
+        found = optimism(
+            training.outcome, training.covariates, NAMES, options.procedure,
+            seed=options.seed, draws=draws, workers=options.workers, progress=progress,
+        )  # fmt: skip
+    causes, told = _causes(training, x, selection.names)
+    days = np.unique(np.quantile(training.outcome.time[training.outcome.event], TIMES).round())
+    return EndPointStudy(
+        end_point,
+        selection,
+        cox_table(training.outcome, x, selection.names, per=per),
+        model,
+        univariable(training.outcome, training.covariates, NAMES),
+        (rivals.penalty, dict(zip(NAMES, rivals.ridge.tolist(), strict=True))),
+        causes,
+        found,
+        {name: _judge(each, model, selection, rivals, (training, days)) for name, each in followed.items()},
+        (*notes, *told),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rivals:
+    """Log hazard ratios of the models beside: clinical alone, and penalised on everything."""
+
+    clinical: np.ndarray
+    penalty: float
+    ridge: np.ndarray
+
+
+def _rivals(training: Followed, options: Options) -> _Rivals:
+    clinical_only = training.covariates[:, len(FEATURES) :]
+    varies = np.ptp(clinical_only, axis=0) > 0
+    weights = np.zeros(len(CLINICAL))
+    if varies.any():
+        weights[varies] = maximise(risk_sets(training.outcome, clinical_only[:, varies])).coefficients
+    varies = np.ptp(training.covariates, axis=0) > 0
+    rng = np.random.default_rng([options.seed, 1])
+    penalty = choose_ridge(training.outcome, training.covariates[:, varies], rng)
+    ridge = np.zeros(len(NAMES))
+    sets = risk_sets(training.outcome, training.covariates[:, varies])
+    ridge[varies] = maximise(sets, ridge=penalty).coefficients
+    return _Rivals(weights, penalty, ridge)
+
+
+def _causes(
+    training: Followed, x: np.ndarray, names: tuple[str, ...]
+) -> tuple[tuple[CauseRow, ...], tuple[str, ...]]:
+    if not (training.outcome.cause == COMPETING).any():
+        return (), ()
+    try:
+        return cause_specific(training.outcome, x, names), ()
+    except InputError as fault:
+        return (), (f"cause-specific Cox models: {fault}",)
+
+
+def _judge(
+    followed: Followed,
+    model: PrognosticModel,
+    selection: Selection,
+    rivals: _Rivals,
+    training: tuple[Followed, np.ndarray],
+) -> Judged:
+    outcome, x = followed.outcome, followed.covariates
+    hazard = log_hazard(model, x[:, selection.indices])
+    risk = model.sign * hazard
+    group = split(risk, model.cut)
+    notes = []
+
+    def attempt[T](make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except InputError as fault:
+            notes.append(str(fault))
+            return None
+
+    learned, days = training
+    days = days[days < outcome.time.max()]
+    return Judged(
+        followed,
+        risk,
+        group,
+        by_group(outcome, group),
+        attempt(lambda: logrank(outcome, group)),
+        attempt(lambda: concordance(outcome, hazard)),
+        attempt(lambda: concordance(outcome, x[:, len(FEATURES) :] @ rivals.clinical)),
+        attempt(lambda: concordance(outcome, x @ rivals.ridge)),
+        attempt(lambda: _slope(outcome, hazard)),
+        attempt(lambda: time_dependent_auc(learned.outcome, outcome, hazard, days)) or (),
+        attempt(lambda: _incidences(outcome, group)) or (),
+        tuple(notes),
+    )
+
+
+def _slope(outcome: Outcome, hazard: np.ndarray) -> Estimate:
+    fit = maximise(risk_sets(outcome, hazard[:, None]))
+    value, half = float(fit.coefficients[0]), quantile(0.95) * float(np.sqrt(fit.covariance[0, 0]))
+    return Estimate(value, value - half, value + half)
+
+
+def _incidences(outcome: Outcome, group: np.ndarray) -> tuple[Incidence, ...]:
+    if not (outcome.cause == COMPETING).any():
+        return ()
+    return tuple(
+        incidence(outcome[group == name], cause, f"{name} risk, {word}")
+        for cause, word in ((OF_INTEREST, "event"), (COMPETING, "competing"))
+        for name in ("low", "high")
+        if (group == name).any()
+    )

@@ -1,0 +1,301 @@
+"""One manifest to the whole paper, from scans or stored features to the report on disk."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+import json
+from pathlib import Path
+import shutil
+import tempfile
+
+from covid19net.cohort import Patient, read_manifest
+from covid19net.errors import InputError
+from covid19net.io.files import write_fault
+from covid19net.prognosis.model import About
+from covid19net.prognosis.model_file import write_model
+from covid19net.prognosis.stepwise import Selection
+from covid19net.study.analyses import (
+    Analysis,
+    Failure,
+    analyze_cohort,
+    read_features,
+    write_features,
+)
+from covid19net.study.diagnosis import Diagnosis, study_diagnosis
+from covid19net.study.methods import selection_words, versions
+from covid19net.study.prognosis import EndPointStudy, Followed, study_end_point
+from covid19net.study.record import plain
+from covid19net.study.sets import Options, StudySet, study_sets
+from covid19net.weights import Card
+
+DISCHARGE = "discharge"
+UNKNOWN_WEIGHTS = "0" * 64
+OWN = ("tables", "figures", "features.csv", "prognosis.json", "results.json", "report.html")
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a study's numbers come from.
+
+    Attributes:
+        manifest: CSV with one row a patient.
+        features: stored analyses; None reads the scans.
+        weights: a set of weights, for scans.
+        device: where networks run.
+        home: folder of installed weights.
+        cache: of converted weights.
+        command: that was given, for the record.
+    """
+
+    manifest: Path
+    features: Path | None = None
+    weights: str = "bundled"
+    device: str = "auto"
+    home: Path | None = None
+    cache: Path | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Patients and what the networks said of them.
+
+    Attributes:
+        patients: rows of the manifest.
+        found: patient_id -> analysis.
+        failures: scans that gave no result.
+        card: of the diagnosis weights; None where features were stored.
+    """
+
+    patients: Sequence[Patient]
+    found: Mapping[str, Analysis]
+    failures: tuple[Failure, ...] = ()
+    card: Card | None = None
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether patients or weights are synthetic."""
+        weights = self.card is not None and self.card.demonstration
+        return weights or any(patient.values.get("synthetic") for patient in self.patients)
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the diagnosis weights that made all features; "" where that is not known.
+
+        Raises:
+            InputError: features of different weights in one study.
+        """
+        names = {analysis.weights for analysis in self.found.values()}
+        if len(names) > 1:
+            raise InputError(f"the features come from {len(names)} different weights: one study needs one")
+        return names.pop() if names else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All that a study computed.
+
+    Attributes:
+        source: where from.
+        options: how.
+        material: patients and analyses.
+        sets: name -> set, the training set first.
+        diagnosis: None where nobody has a label.
+        prognoses: of discharge first, then of other end points.
+        absent: why other parts are not there.
+    """
+
+    source: Source
+    options: Options
+    material: Material
+    sets: Mapping[str, StudySet]
+    diagnosis: Diagnosis | None
+    prognoses: tuple[EndPointStudy, ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study left.
+
+    Attributes:
+        page: the report.
+        lines: the main results, for the console.
+    """
+
+    page: Path
+    lines: tuple[str, ...]
+
+
+def run_study(source: Source, out: Path, options: Options, *, progress: Progress | None = None) -> Report:
+    """Analyze what is missing, compute everything, write everything.
+
+    Args:
+        source: manifest, and scans or stored features.
+        out: folder; a study that is there already is replaced as a whole, its analyses are used again.
+        options: how.
+        progress: called with (stage, share done).
+
+    Raises:
+        Covid19netError: the manifest or features have faults, nothing can be analyzed or computed, or the folder cannot
+            be written.
+    """
+    from covid19net.study.report import compose  # loads the drawing library
+
+    tell = progress or (lambda _stage, _share: None)
+    material = gather(source, out, options, tell)
+    results = compute(source, material, options, tell)
+    with _folder(out) as scratch:
+        tell("report", 0.0)
+        write_features(material.patients, material.found, scratch / "features.csv")
+        model = results.prognoses[0].model if results.prognoses else None
+        if model is not None and material.weights_sha256:
+            write_model(scratch / "prognosis.json", model)
+        _write_record(results, scratch / "results.json")
+        lines = compose(results, scratch)
+    return Report(out / "report.html", lines)
+
+
+def gather(source: Source, out: Path, options: Options, tell: Progress) -> Material:
+    """Read the manifest, and analyze its scans or read the stored analyses."""
+    if source.features is not None:
+        patients = read_manifest(source.manifest, needs=["patient_id"])
+        stored = read_features(source.features)
+        found = {p.patient_id: stored[p.patient_id] for p in patients if p.patient_id in stored}
+        lacking = [p for p in patients if p.patient_id not in stored]
+        name = source.features.name
+        if not found:
+            raise InputError(f"{name}: holds none of the {len(patients)} patients of {source.manifest.name}")
+        failures = tuple(Failure(p.patient_id, p.row, f"not in {name}") for p in lacking)
+        return Material(patients, found, failures)
+    from covid19net.pipeline import load_models
+
+    patients = read_manifest(source.manifest, needs=["scan"])
+    models = load_models(source.weights, device=source.device, home=source.home, cache=source.cache)
+    found, failures = analyze_cohort(
+        patients,
+        models,
+        out / "analyses",
+        workers=options.workers,
+        progress=lambda done, count: tell("scans", done / count),
+    )
+    return Material(patients, found, failures, models.weights.diagnosis.card)
+
+
+def compute(source: Source, material: Material, options: Options, tell: Progress) -> Results:
+    """Every number of the study."""
+    sets = study_sets(material.patients, material.found, options.training)
+    tell("diagnosis", 0.0)
+    threshold = material.card.options.get("threshold") if material.card else None
+    diagnosis = study_diagnosis(sets, options, threshold)
+    absent = [] if diagnosis else ["diagnosis: no patient has a label"]
+    prognoses = []
+    for end_point in (DISCHARGE, *options.end_points):
+        tell(f"prognosis, {end_point}", 0.0)
+
+        def about(training: Followed, selection: Selection, end_point: str = end_point) -> About:
+            return _about(material, source, options, (end_point, training, selection))
+
+        found = _end_point(sets, end_point, options, about, tell)
+        if isinstance(found, str):
+            absent.append(found)
+        else:
+            prognoses.append(found)
+    return Results(source, options, material, sets, diagnosis, tuple(prognoses), tuple(absent))
+
+
+def _end_point(
+    sets: Mapping[str, StudySet],
+    end_point: str,
+    options: Options,
+    about: Callable[[Followed, Selection], About],
+    tell: Progress,
+) -> EndPointStudy | str:
+    stage = f"prognosis, {end_point}: bootstrap of the selection"
+    return study_end_point(
+        sets,
+        end_point,
+        options,
+        about,
+        draws=options.draws if end_point == DISCHARGE else 0,
+        progress=lambda done, count: tell(stage, done / count),
+    )
+
+
+def _about(
+    material: Material, source: Source, options: Options, made: tuple[str, Followed, Selection]
+) -> About:
+    """The card of a prognostic model; without a date, so that the same data give the same file."""
+    end_point, training, selection = made
+    demonstration = material.demonstration
+    use = "Showing and testing the software. Never for a decision about a person."
+    limits = "Made from synthetic patients: risk, group and curve say nothing about a real person."
+    if not demonstration:
+        use = "Research. Not a medical device; not validated for use in care."
+        limits = "Made from the patients named here; other hospitals discharge at other times: recalibrate."
+    kind = "synthetic patients" if demonstration else "patients"
+    return About(
+        name=f"{end_point} of {source.manifest.stem}",
+        end_point=end_point,
+        diagnosis_sha256=material.weights_sha256 or UNKNOWN_WEIGHTS,
+        licence="Apache-2.0" if demonstration else "none stated",
+        origin=f"covid19net study of {source.manifest.name}",
+        intended_use=use,
+        limits=limits,
+        demonstration=demonstration,
+        provenance={
+            "training_data": f"{training.outcome.size} {kind} of the set {training.name!r}",
+            "patients": training.outcome.size,
+            "events": int(training.outcome.event.sum()),
+            "procedure": selection_words(options.procedure),
+            "selected": list(selection.names),
+            "seed": options.seed,
+            "command": source.command,
+            "versions": versions(),
+            "notes": list(training.notes),
+        },
+    )
+
+
+@contextmanager
+def _folder(out: Path):  # noqa: ANN202
+    """A scratch folder beside the final files; what was written there takes their place when all is done."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=out))
+    except OSError as error:
+        raise write_fault(out, error) from error
+    try:
+        yield scratch
+        for name in OWN:  # report.html last
+            _replace(scratch / name, out / name)
+    except OSError as error:
+        raise write_fault(out, error) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace(made: Path, place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+    if made.exists():
+        made.replace(place)
+
+
+def _write_record(results: Results, path: Path) -> None:
+    record = {
+        "schema": "covid19net-study/1.0",
+        "command": results.source.command,
+        "versions": versions(),
+        "options": plain(results.options),
+        "demonstration": results.material.demonstration,
+        "weights": results.material.weights_sha256 or None,
+        "failures": plain(results.material.failures),
+        "absent": list(results.absent),
+        "diagnosis": plain(results.diagnosis),
+        "prognoses": plain([replace(found, model=None) for found in results.prognoses]),
+    }
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")
