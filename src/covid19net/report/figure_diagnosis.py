@@ -147,7 +147,9 @@ def calibration_figure(sets: Sequence[tuple[str, Calibration]], mark: str = "") 
         InputError: no sets.
     """
     _needed(sets, "calibration")
-    figure, panels = sheet(len(sets), 88 if len(sets) == 1 else 96 if len(sets) in (2, 4) else 72, mark)
+    height = 92 if len(sets) in (1, 2, 4) else 70  # about a square beside its labels
+    height += 8 if max(len(name) for name, _ in sets) > 20 else 0  # titles of several lines
+    figure, panels = sheet(len(sets), height, mark)
     for axes, (_, found) in zip(panels, sets, strict=True):
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.7, ls=":")
         predicted = [b.predicted for b in found.bins]
@@ -158,7 +160,7 @@ def calibration_figure(sets: Sequence[tuple[str, Calibration]], mark: str = "") 
             predicted, observed, [low.clip(0), high.clip(0)], fmt="o", color=COLOURS[0], lw=0.8, ms=4,
             mec="white", mew=0.4, clip_on=False,
         )  # fmt: skip
-        axes.set(xlabel="Predicted probability", ylabel="Observed share", aspect="equal")
+        axes.set(xlabel="Predicted probability", ylabel="Observed share")
         _unit_square(axes)
     titled(panels, [name for name, _ in sets], [_calibration_note(found) for _, found in sets])
     return figure

@@ -141,8 +141,8 @@ def selection_figure(
     )
     for place, (_, share) in enumerate(shown):
         axes.text(share + 0.015, place, f"{100 * share:.0f} %", va="center", fontsize=SMALL)
-    axes.set_yticks(places, [folded(name, NAME, 1) for name, _ in shown])
-    notes = ["Share of draws that chose it"]
+    axes.set_yticks(places, [folded(name, 22, 1) for name, _ in shown])
+    notes = ["Share of draws choosing it"]
     notes += ["filled: in the final model"] if chosen else []
     notes += [f"{len(ranked) - len(shown)} rarer features not shown"] if len(ranked) > len(shown) else []
     axes.set(xlim=(0, 1.14), ylim=(len(shown) - 0.4, -0.6), xlabel="\n".join(notes))

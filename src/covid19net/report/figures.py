@@ -170,11 +170,12 @@ def sheet(panels: int, height: float, mark: str = "", *, width: float = 0) -> tu
 
 def titled(axes: Sequence["Axes"], titles: Sequence[str], notes: Sequence[str] = ()) -> None:
     """Put titles on panels, with letters where there are several, and notes (lines) under them."""
+    letters = {1: 36, 2: 30, 4: 30}.get(len(axes), 20)
     for number, (panel, title) in enumerate(zip(axes, titles, strict=True)):
         letter = f"{chr(ord('A') + number)}  " if len(axes) > 1 else ""
         note = notes[number] if notes else ""
         room = SMALL * 1.3 * (note.count("\n") + 1) if note else 0
-        panel.set_title(letter + folded(title, 24 if len(axes) > 1 else 36), pad=6 + room)
+        panel.set_title(letter + folded(title, letters), pad=6 + room)
         panel.annotate(note, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=SMALL)
 
 
@@ -217,7 +218,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
         InputError: a name that is no plain file name, or a place that cannot be written.
         ResourceError: the disk is full.
     """
-    if Path(name).name != name or name.startswith("."):
+    if not name or Path(name).name != name or name.startswith("."):
         raise InputError(
             f"{plain(name)!r} is no name for a figure: a plain file name without ending is needed"
         )

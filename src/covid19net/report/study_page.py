@@ -133,7 +133,7 @@ def _shown(part: Part) -> tuple[str, Any]:
     if isinstance(part, FigurePart):
         return kind, {"caption": part.caption, "alt": part.alt, "data": _data(part.source)}
     if isinstance(part, ListPart):
-        return kind, {"items": part.items}
+        return kind, {"points": part.items}
     return kind, part
 
 
