@@ -120,7 +120,7 @@ def numbers_at_risk(axes, groups):
 
 @pytest.mark.parametrize(
     ("name", "data", "days", "at_risk"),
-    [  # summary(survfit(Surv(time, status) ~ x, aml)) of R 4.3, survival 3.5
+    [  # column n.risk of summary(survfit(Surv(time, status) ~ x, aml)) in R, as its manuals print it
         ("Maintained", MAINTAINED, [9, 13, 18, 23, 31, 34, 48], [11, 10, 8, 7, 5, 4, 2]),
         ("Nonmaintained", NOT_MAINTAINED, [5, 8, 12, 23, 27, 30, 33, 43, 45], [12, 10, 8, 6, 5, 4, 3, 2, 1]),
     ],
@@ -151,7 +151,7 @@ def test_numbers_at_risk_stand_under_their_days_and_apart():
 def test_censored_patients_lie_on_their_curve():
     axes = waiting_figure([("", [curve("a", *MAINTAINED)], "")]).axes[0]
     (ticks,) = [line for line in axes.lines if line.get_marker() == "|"]
-    # Product-limit estimate of Miller 1997: 0.82 after day 13, 0.61 after 23, 0.37 after 34, 0.18 after 48
+    # By hand: 10/11 x 9/10 after day 13, x 7/8 x 6/7 after 23, x 4/5 x 3/4 after 34, x 1/2 after 48
     assert ticks.get_xdata().tolist() == [13, 28, 45, 161]
     assert ticks.get_ydata() == pytest.approx([0.8182, 0.6136, 0.3682, 0.1841], abs=1e-4)
 
