@@ -28,18 +28,19 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="CSV with one row a patient.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
     features: Annotated[
-        Path | None, typer.Option(help="Stored scores and features (features.csv of a study): no scan is read.")
+        Path | None,
+        typer.Option(help="Stored scores and features (features.csv of a study): no scan is read."),
     ] = None,
-    training: Annotated[str, typer.Option(help="Set on which threshold and prognosis are made.")] = "training",
+    training: Annotated[
+        str, typer.Option(help="Set on which threshold and prognosis are made.")
+    ] = "training",
     threshold: Annotated[
         str, typer.Option(help="youden (of the training set), card, released (0.8), or a number.")
     ] = "youden",
     direction: Annotated[str, typer.Option(help="Of the selection: forward, backward or both.")] = "both",
     criterion: Annotated[str, typer.Option(help="Of the selection: aic, bic or p.")] = "aic",
     most: Annotated[int | None, typer.Option(min=1, help="Covariates selected at most.")] = None,
-    draws: Annotated[
-        int, typer.Option(min=0, help="Bootstrap draws of the whole selection; 0: none.")
-    ] = 200,
+    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws of the whole selection; 0: none.")] = 200,
     missing: Annotated[
         str, typer.Option(help="Age, sex or comorbidity missing: refuse, exclude or median.")
     ] = "refuse",
@@ -67,7 +68,13 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
         workers=workers or os.cpu_count() or 1,
     )
     source = Source(
-        manifest, features, weights, device, home_of(home), cache_folder(), shlex.join(["covid19net", *sys.argv[1:]])
+        manifest,
+        features,
+        weights,
+        device,
+        home_of(home),
+        cache_folder(),
+        shlex.join(["covid19net", *sys.argv[1:]]),
     )
     with progress_bar("study") as progress:
         report = run_study(source, out, options, progress=progress)

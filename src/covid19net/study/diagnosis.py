@@ -113,9 +113,7 @@ def study_diagnosis(
     if baseline is None:
         notes.append("no baseline: it needs density statistics and both classes in the training set")
     own = _own_threshold(baseline, whole.get(options.training))
-    measured = {
-        name: _measure(part, threshold, thresholds, baseline, own) for name, part in whole.items()
-    }
+    measured = {name: _measure(part, threshold, thresholds, baseline, own) for name, part in whole.items()}
     return Diagnosis(threshold, origin, thresholds, measured, baseline, tuple(notes))
 
 
@@ -133,7 +131,9 @@ def _chosen(wanted: str | float, thresholds: Mapping[str, float], training: str)
         return wanted, "given"
     if wanted not in thresholds:
         known = ", ".join(thresholds)
-        raise InputError(f"threshold {wanted!r} cannot be had from this manifest: there are {known}, or a number")
+        raise InputError(
+            f"threshold {wanted!r} cannot be had from this manifest: there are {known}, or a number"
+        )
     words = {
         YOUDEN: f"largest sum of sensitivity and specificity in the set {training!r}",
         CARD: "of the weights' card",

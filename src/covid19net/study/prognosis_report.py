@@ -49,7 +49,11 @@ def _model(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         f"Hazard ratios of the multivariate Cox model, {study.end_point}.",
         f"Forest plot of hazard ratios: {said}.",
     )
-    parts: list[Part] = [shelf.table(tables.cox_rows(study)), figure, shelf.table(tables.univariable_table(study))]
+    parts: list[Part] = [
+        shelf.table(tables.cox_rows(study)),
+        figure,
+        shelf.table(tables.univariable_table(study)),
+    ]
     return parts + ([ListPart(study.notes)] if study.notes else [])
 
 
@@ -71,7 +75,11 @@ def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     if study.end_point == "discharge":
         published = tables.at_risk_table(study)
         parts += [shelf.table(published)] if published else []
-    notes = [f"{name}: {note}" for name, judged in study.sets.items() for note in (*judged.followed.notes, *judged.notes)]
+    notes = [
+        f"{name}: {note}"
+        for name, judged in study.sets.items()
+        for note in (*judged.followed.notes, *judged.notes)
+    ]
     return parts + ([ListPart(tuple(dict.fromkeys(notes)))] if notes else [])
 
 
@@ -132,7 +140,9 @@ def _discrimination(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         )
     if study.optimism is not None:
         parts += [shelf.table(tables.optimism_table(study.optimism, study.end_point))]
-        shares = [(tables.title_of(name), share) for name, share in study.optimism.selected.items() if share > 0]
+        shares = [
+            (tables.title_of(name), share) for name, share in study.optimism.selected.items() if share > 0
+        ]
         chosen = [tables.title_of(name) for name in study.selection.names]
         parts.append(
             shelf.figure(

@@ -54,10 +54,20 @@ def cox_rows(study: EndPointStudy) -> Table:
     table = study.table
     assert table is not None
     rows = tuple(
-        (_label(row), f"{row.coefficient:.3f}", ratio(row.hazard_ratio), p_value(row.p), p_value(row.proportional_p))
+        (
+            _label(row),
+            f"{row.coefficient:.3f}",
+            ratio(row.hazard_ratio),
+            p_value(row.p),
+            p_value(row.proportional_p),
+        )
         for row in table.rows
     )
-    good = "a ratio below 1 is a longer stay" if study.end_point == "discharge" else "a ratio above 1 is a worse course"
+    good = (
+        "a ratio below 1 is a longer stay"
+        if study.end_point == "discharge"
+        else "a ratio above 1 is a worse course"
+    )
     notes = (
         f"{table.patients} patients, {table.events} events; likelihood-ratio p {p_value(table.likelihood_ratio_p)}; "
         f"AIC {table.aic:.1f}; {good}.",
@@ -79,7 +89,15 @@ def groups_table(study: EndPointStudy) -> Table:
             at_risk = "" if printed is None else str(getattr(printed, curve.name)[0])
             median = "not reached" if curve.median is None else f"{curve.median:.1f}"
             rows.append(
-                (f"{INDENT}{curve.name} risk", str(curve.patients), str(curve.events), median, _mean(curve), "", at_risk)
+                (
+                    f"{INDENT}{curve.name} risk",
+                    str(curve.patients),
+                    str(curve.events),
+                    median,
+                    _mean(curve),
+                    "",
+                    at_risk,
+                )
             )
     assert study.model is not None
     notes = (

@@ -110,7 +110,9 @@ def _methods(results: Results) -> Section:
     weights = results.material.weights_sha256
     facts |= {"weights, SHA-256": weights or "not known", "command": results.source.command or "not known"}
     rows = tuple((name, value) for name, value in facts.items())
-    return Section("Methods", (*map(Paragraph, said), Table("versions", "Versions and seeds", ("", ""), rows)))
+    return Section(
+        "Methods", (*map(Paragraph, said), Table("versions", "Versions and seeds", ("", ""), rows))
+    )
 
 
 def _audit() -> Section:

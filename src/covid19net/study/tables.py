@@ -65,7 +65,10 @@ def table_two(diagnosis: Diagnosis) -> Table:
 def _measures(measured: Measured) -> list[str]:
     found, point = measured.performance, measured.performance.point
     difference = found.difference
-    groups = [f"{g.median:.2f} ({g.lower:.2f}{DASH}{g.upper:.2f})" for g in (difference.positive, difference.negative)]
+    groups = [
+        f"{g.median:.2f} ({g.lower:.2f}{DASH}{g.upper:.2f})"
+        for g in (difference.positive, difference.negative)
+    ]
     boot = found.auc_bootstrap
     return [
         f"{found.positive + found.negative} ({found.positive} / {found.negative})",
