@@ -1,6 +1,7 @@
 """Tables as files: CSV in, and for people out to the console, HTML, LaTeX and CSV."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 import csv
 from dataclasses import dataclass
 import errno
@@ -139,7 +140,8 @@ def write_whole(path: Path, text: str) -> Path:
         part.write_text(text, encoding="utf-8", newline="")
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         kind = ResourceError if error.errno == errno.ENOSPC else InputError
         raise kind(f"{path.name}: cannot be written: {(error.strerror or str(error)).lower()}") from error
     return path

@@ -57,7 +57,9 @@ def table_one(patients: Sequence[Patient]) -> Table:
         ("follow-up > 5 days", *(_followed(members) for members in sets.values())),
     ]
     header = ("", *(f"{name} (n = {len(members)})" for name, members in sets.items()))
-    return Table("table-1", "Table 1. Patients", header, tuple(rows), NOTES)
+    synthetic = sum(bool(p.values.get("synthetic")) for p in patients)
+    made = (f"{synthetic} of {len(patients)} patients are synthetic: no real persons.",) if synthetic else ()
+    return Table("table-1", "Table 1. Patients", header, tuple(rows), NOTES + made)
 
 
 def _sets(patients: Sequence[Patient]) -> Sets:

@@ -8,20 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 import math
-from typing import Literal
 
 import numpy as np
 
-from covid19net.evaluate.results import COUNTS, Printed, ResultRow
-from covid19net.evaluate.width import narrowness
+from covid19net.evaluate.areas import at_point, own_interval, width
+from covid19net.evaluate.results import COUNTS, Finding, Printed, ResultRow, Severity
 
 TINY = 1e-9  # rounding of our own
-MOST_TABLES = 4_000_000  # of true positives x true negatives that are tried
+MOST_TABLES = 1_000_000  # of true positives x true negatives that are tried
+MOST_PEOPLE = 10**10  # more than there are
 MOST_PATIENTS = 100_000  # of whom every division into classes is tried
 
 SHARES = {"accuracy": "({tp} + {tn})/{n}", "ppv": "{tp}/({tp} + {fp})", "npv": "{tn}/({tn} + {fn})"}
-
-Severity = Literal["impossible", "implausible"]
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,6 @@ class Doubt:
         return f"row {self.row}{name}, {self.column}: {self.severity}: {self.message}"
 
 
-Finding = tuple[str, Severity, str]  # column, severity, message
-
-
 def audit(rows: Sequence[ResultRow]) -> tuple[Doubt, ...]:
     """Look for impossible and implausible numbers, row by row.
 
@@ -70,22 +65,11 @@ def audit(rows: Sequence[ResultRow]) -> tuple[Doubt, ...]:
     )
 
 
-def classes(row: ResultRow) -> tuple[int | None, int | None]:
-    """Positives and negatives: as printed, else what n leaves."""
-    n, positive, negative = (
-        round(row.values[c].value) if c in row.values else None for c in ("n", "positive", "negative")
-    )
-    if n is not None:
-        positive = n - negative if positive is None and negative is not None else positive
-        negative = n - positive if negative is None and positive is not None else negative
-    return positive, negative
-
-
 def _ranges(row: ResultRow) -> Iterator[Finding]:
     """Values out of range; where there are any, no other rule makes sense."""
     for column, number in row.values.items():
         if column in COUNTS:
-            if number.value < 0 or number.value != round(number.value):
+            if not 0 <= number.value <= MOST_PEOPLE or number.value != round(number.value):
                 yield column, "impossible", f"{number.text} is not a number of patients"
         elif number.low > 1 or number.high < 0:
             top = "100 %" if number.percent else "1"
@@ -114,7 +98,7 @@ def _class_rates(row: ResultRow) -> Iterator[Finding]:
     """Sensitivity and specificity are shares of whole patients."""
     n = row.values.get("n")
     for column, total, other in zip(
-        ("sensitivity", "specificity"), classes(row), reversed(classes(row)), strict=True
+        ("sensitivity", "specificity"), row.classes, reversed(row.classes), strict=True
     ):
         rate = row.values.get(column)
         if rate is None or not total or counts_of(rate, total):
@@ -145,7 +129,7 @@ def _span(row: ResultRow) -> Iterator[Finding]:
         f"{accuracy.text} lies {side} both sensitivity ({sensitivity.text}) and specificity "
         f"({specificity.text}), of which it is the mean weighted by the classes"
     )
-    positive, negative = classes(row)
+    positive, negative = row.classes
     if positive and negative:
         mean = (positive * sensitivity.value + negative * specificity.value) / (positive + negative)
         message += f": for {positive} and {negative} patients {accuracy.shown(mean)}"
@@ -154,7 +138,7 @@ def _span(row: ResultRow) -> Iterator[Finding]:
 
 def _rebuild(row: ResultRow) -> Iterator[Finding]:
     """Accuracy and predictive values must come from the same whole numbers as the other rates."""
-    positive, negative = classes(row)
+    positive, negative = row.classes
     if not positive or not negative:
         return
     values = row.values
@@ -199,7 +183,7 @@ def _holds(number: Printed, exact: np.ndarray) -> np.ndarray:
 def _some_division(row: ResultRow) -> Iterator[Finding]:
     """Where only n is known: is there any division into classes that gives the three rates?"""
     names = ("n", "accuracy", "sensitivity", "specificity")
-    if not set(names) <= row.values.keys() or classes(row) != (None, None) or any(_span(row)):
+    if not set(names) <= row.values.keys() or row.classes != (None, None) or any(_span(row)):
         return
     n, accuracy, sensitivity, specificity = (row.values[name] for name in names)
     patients = round(n.value)
@@ -230,7 +214,7 @@ def _prevalence(row: ResultRow) -> Iterator[Finding]:
     prevalence = row.values.get("prevalence")
     if prevalence is None:
         return
-    positive, negative = classes(row)
+    positive, negative = row.classes
     if positive is not None and negative is not None:
         share = positive / max(positive + negative, 1)
         if not _holds(prevalence, np.array(share)):
@@ -267,47 +251,6 @@ IMPLIED: dict[str, Callable[[float, float, float], float]] = {
 }
 
 
-def _auc_interval(row: ResultRow) -> Iterator[Finding]:
-    area, low, high = (row.values.get(c) for c in ("auc", "auc_low", "auc_high"))
-    if low and high and low.low > high.high:
-        yield "auc_low", "impossible", f"the lower limit {low.text} lies above the upper {high.text}"
-        return
-    if area and low and area.high < low.low:
-        yield "auc", "impossible", f"{area.text} lies below its own interval, from {low.text}"
-    if area and high and area.low > high.high:
-        yield "auc", "impossible", f"{area.text} lies above its own interval, to {high.text}"
-
-
-def _auc_at_point(row: ResultRow) -> Iterator[Finding]:
-    """What the curve through the operating point can enclose."""
-    if not {"auc", "sensitivity", "specificity"} <= row.values.keys():
-        return
-    area, sens, spec = (row.values[c] for c in ("auc", "sensitivity", "specificity"))
-    least = max(sens.low, 0) * max(spec.low, 0)
-    most = 1 - (1 - min(sens.high, 1)) * (1 - min(spec.high, 1))
-    point = f"through sensitivity {sens.text} and specificity {spec.text}"
-    if area.high < least - TINY:
-        message = f"every curve {point} has at least {area.shown(sens.value * spec.value)} (their product)"
-        yield "auc", "impossible", f"{message}, not {area.text}"
-    elif area.low > most + TINY:
-        top = area.shown(1 - (1 - sens.value) * (1 - spec.value))
-        yield "auc", "impossible", f"every curve {point} has at most {top}, not {area.text}"
-    elif area.high < (sens.low + spec.low) / 2 - TINY:
-        mean = area.shown((sens.value + spec.value) / 2)
-        message = f"a concave curve {point} has at least {mean} (their mean), not {area.text}"
-        yield "auc", "implausible", message
-
-
-def _auc_width(row: ResultRow) -> Iterator[Finding]:
-    area, low, high = (row.values.get(c) for c in ("auc", "auc_low", "auc_high"))
-    if not (area and low and high) or low.low > high.high:
-        return
-    n = row.values.get("n")
-    found = narrowness(area, low, high, classes(row), None if n is None else round(n.value))
-    if found is not None:
-        yield "auc_low", *found
-
-
 RULES: tuple[Callable[[ResultRow], Iterator[Finding]], ...] = (
     _sum,
     _class_rates,
@@ -315,7 +258,7 @@ RULES: tuple[Callable[[ResultRow], Iterator[Finding]], ...] = (
     _rebuild,
     _some_division,
     _prevalence,
-    _auc_interval,
-    _auc_at_point,
-    _auc_width,
+    own_interval,
+    at_point,
+    width,
 )

@@ -73,8 +73,9 @@ def fit_logistic(
     if not 0 < ridge < np.inf:
         raise InputError(f"the ridge must be above 0, got {ridge:g}")
     mean, scale = values.mean(axis=0), values.std(axis=0)
-    scale = np.where(scale <= NO_SPREAD * np.abs(values).max(axis=0), 1.0, scale)
-    design = np.column_stack([(values - mean) / scale, np.ones(label.size)])
+    constant = scale <= NO_SPREAD * np.abs(values).max(axis=0)
+    scale = np.where(constant, 1.0, scale)
+    design = np.column_stack([np.where(constant, 0.0, (values - mean) / scale), np.ones(label.size)])
     penalty = np.append(np.full(len(names), float(ridge)), 0.0)
     found, _ = newton(design, label, np.zeros(label.size), penalty)
     return Logistic(tuple(names), float(found[-1]), found[:-1], mean, scale, float(ridge))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import re
 from statistics import median
+from typing import Literal
 
 from covid19net.errors import InputError
 from covid19net.table import read_cells
@@ -14,7 +15,7 @@ EXAMPLE = Path(__file__).parent / "examples" / "wang2020-table2.csv"  # Table 2 
 ALIASES = {
     "name": ("set", "name", "dataset", "data set", "cohort"),
     "n": ("n", "patients", "total"),
-    "positive": ("positive", "positives", "covid", "covid-19", "cases"),
+    "positive": ("positive", "positives", "covid", "covid-19"),
     "negative": ("negative", "negatives", "other", "controls"),
     "auc": ("auc", "auroc"),
     "auc_low": ("auc low", "auc lower"),
@@ -27,21 +28,22 @@ ALIASES = {
     "prevalence": ("prevalence",),
 }
 COUNTS = ("n", "positive", "negative")
-# Columns that share a scale: percent or fraction is decided for all of them together.
-SCALES = (
-    ("auc", "auc_low", "auc_high"), ("accuracy",), ("sensitivity",), ("specificity",), ("ppv",), ("npv",),
-    ("prevalence",),
-)  # fmt: skip
+RATES = ("auc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "prevalence")
 PERCENT_ABOVE = 1.5  # a median above it means percent; a single 1.2 is rather a wrong fraction
 ABSENT = {"", "-", "–", "—", "na", "n/a", "nan"}  # noqa: RUF001 - dashes as printed
 _COLUMN = {alias: column for column, aliases in ALIASES.items() for alias in aliases}
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)\s*%?"
+_PERCENT = re.compile(r"[(\[]\s*%\s*[)\]]|%\s*$")  # of a header; "(95% CI)" says nothing of the unit
 _ONE = re.compile(_NUMBER, re.ASCII)
 _WITH_INTERVAL = re.compile(  # "0.90 (0.89-0.91)", "0.90 [95% CI: 0.89, 0.91]"
-    rf"(?P<auc>{_NUMBER})\s*[(\[]\s*(?:95\s*%\s*(?:CI)?\s*[:,]?\s*)?"
-    rf"(?P<auc_low>{_NUMBER})\s*(?:-|–|—|,|to)\s*(?P<auc_high>{_NUMBER})\s*[)\]]",  # noqa: RUF001
+    rf"(?P<value>{_NUMBER})\s*[(\[]\s*(?:95\s*%\s*(?:CI)?\s*[:,]?\s*)?"
+    rf"(?P<low>{_NUMBER})\s*(?:-|–|—|,|to)\s*(?P<high>{_NUMBER})\s*[)\]]",  # noqa: RUF001
     re.ASCII | re.IGNORECASE,
 )
+
+
+Severity = Literal["impossible", "implausible"]
+Finding = tuple[str, Severity, str]  # column, severity, message
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,21 @@ class ResultRow:
     Attributes:
         row: line of the table, the header being 1.
         name: of the set; may be empty.
-        values: column -> number; what is not printed is absent.
+        values: column -> number; limits of intervals as "auc_low" and "auc_high"; absent if not printed.
     """
 
     row: int
     name: str
     values: Mapping[str, Printed]
+
+    @property
+    def classes(self) -> tuple[int | None, int | None]:
+        """Positives and negatives: as printed, else what n leaves."""
+        n, positive, negative = (round(self.values[c].value) if c in self.values else None for c in COUNTS)
+        if n is not None:
+            positive = n - negative if positive is None and negative is not None else positive
+            negative = n - positive if negative is None and positive is not None else negative
+        return positive, negative
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ def read_results(path: Path) -> Results:
 
     Columns, any of which may be absent: set (or name), n, positive, negative, auc, auc_low, auc_high,
     accuracy, sensitivity, specificity, ppv, npv, prevalence; capitals, "(%)" and usual short names do not
-    matter. An AUC may bring its interval: "0.90 (0.89-0.91)". Rates are fractions or percent, for each
+    matter. A rate may bring its interval: "0.90 (0.89-0.91)". Rates are fractions or percent, for each
     column: percent where a percent sign stands in it or its header, or where the median is above 1.5.
 
     Raises:
@@ -132,7 +143,9 @@ def read_results(path: Path) -> Results:
         raise InputError(f"{path.name}: {'; '.join(faults)}")
     if not texts:
         raise InputError(f"{path.name}: the table has no rows")
-    signs = {column for column, name in zip(header, cells[0], strict=True) if column and "%" in name}
+    signs = {
+        column for column, name in zip(header, cells[0], strict=True) if column and _PERCENT.search(name)
+    }
     percent = _in_percent([row for _, row in texts], signs)
     rows = [
         ResultRow(
@@ -146,8 +159,13 @@ def read_results(path: Path) -> Results:
     return Results(tuple(rows), tuple(filter(None, unknown)))
 
 
+def triple(rate: str) -> tuple[str, str, str]:
+    """Columns of a rate and of the limits of its interval, which share a unit."""
+    return rate, f"{rate}_low", f"{rate}_high"
+
+
 def _column_of(name: str) -> str | None:
-    plain = re.sub(r"\(.*\)|%", "", name).replace("_", " ").strip().lower()
+    plain = re.sub(r"[(\[,].*|%", "", name).replace("_", " ").strip().lower()
     return _COLUMN.get(" ".join(plain.split()))
 
 
@@ -166,9 +184,10 @@ def _row(
             found["name"] = "".join(letter if letter.isprintable() else " " for letter in text)
             continue
         text = text.replace(",", ".") if comma else text
-        interval = _WITH_INTERVAL.fullmatch(text) if column == "auc" else None
+        interval = _WITH_INTERVAL.fullmatch(text) if column in RATES else None
         if interval:
-            found |= {name: number.strip() for name, number in interval.groupdict().items()}
+            for part, name in zip(interval.groups(), triple(column), strict=True):
+                found[name] = part.strip()
         elif _ONE.fullmatch(text):
             found[column] = text
         else:
@@ -178,7 +197,7 @@ def _row(
 
 def _in_percent(rows: Sequence[Mapping[str, str]], signs: set[str]) -> set[str]:
     percent: set[str] = set()
-    for columns in SCALES:
+    for columns in map(triple, RATES):
         texts = [row[column] for row in rows for column in columns if column in row]
         signed = signs & set(columns) or any("%" in text for text in texts)
         if texts and (signed or median(float(text.rstrip("% ")) for text in texts) > PERCENT_ABOVE):

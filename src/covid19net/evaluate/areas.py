@@ -1,13 +1,13 @@
-"""How narrow the interval of an area under the ROC curve can be for so many patients."""
+"""What an area under the ROC curve can be: beside its interval, its operating point, and so many patients."""
 
+from collections.abc import Iterator
 import math
-from typing import Literal
 
 import numpy as np
 from scipy.special import expit, logit
 
 from covid19net.evaluate.estimate import quantile
-from covid19net.evaluate.results import Printed
+from covid19net.evaluate.results import RATES, Finding, Printed, ResultRow, Severity, triple
 
 # Below this share of the width of Hanley and McNeil an interval is implausible. Binormal scores of equal
 # spread have 0.79 or more for areas up to 0.9 and classes of 20 and 80 to 80 and 20; above 0.9 the formula is
@@ -15,7 +15,52 @@ from covid19net.evaluate.results import Printed
 # few levels can be narrower too.
 NARROW = 0.75
 NARROW_UP_TO = 0.9
+TINY = 1e-9  # rounding of our own
 SPLITS = 19  # divisions of n into classes that are tried where the classes are not known
+
+
+def own_interval(row: ResultRow) -> Iterator[Finding]:
+    """A rate lies inside its own interval."""
+    for column in RATES:
+        rate, low, high = (row.values.get(c) for c in triple(column))
+        if low and high and low.low > high.high:
+            message = f"the lower limit {low.text} lies above the upper {high.text}"
+            yield f"{column}_low", "impossible", message
+        elif rate and low and rate.high < low.low:
+            yield column, "impossible", f"{rate.text} lies below its own interval, from {low.text}"
+        elif rate and high and rate.low > high.high:
+            yield column, "impossible", f"{rate.text} lies above its own interval, to {high.text}"
+
+
+def at_point(row: ResultRow) -> Iterator[Finding]:
+    """What the curve through the operating point can enclose."""
+    if not {"auc", "sensitivity", "specificity"} <= row.values.keys():
+        return
+    area, sens, spec = (row.values[c] for c in ("auc", "sensitivity", "specificity"))
+    least = max(sens.low, 0) * max(spec.low, 0)
+    most = 1 - (1 - min(sens.high, 1)) * (1 - min(spec.high, 1))
+    point = f"through sensitivity {sens.text} and specificity {spec.text}"
+    if area.high < least - TINY:
+        message = f"every curve {point} has at least {area.shown(sens.value * spec.value)} (their product)"
+        yield "auc", "impossible", f"{message}, not {area.text}"
+    elif area.low > most + TINY:
+        top = area.shown(1 - (1 - sens.value) * (1 - spec.value))
+        yield "auc", "impossible", f"every curve {point} has at most {top}, not {area.text}"
+    elif area.high < (sens.low + spec.low) / 2 - TINY:
+        mean = area.shown((sens.value + spec.value) / 2)
+        message = f"a concave curve {point} has at least {mean} (their mean), not {area.text}"
+        yield "auc", "implausible", message
+
+
+def width(row: ResultRow) -> Iterator[Finding]:
+    """The interval of the AUC against what so many patients allow."""
+    area, low, high = (row.values.get(c) for c in ("auc", "auc_low", "auc_high"))
+    if not (area and low and high) or low.low > high.high:
+        return
+    n = row.values.get("n")
+    found = narrowness(area, low, high, row.classes, None if n is None else round(n.value))
+    if found is not None:
+        yield "auc_low", *found
 
 
 def hanley_mcneil(area: float, positive: int, negative: int) -> float:
@@ -56,7 +101,7 @@ def interval_width(area: float, error: float) -> float:
 
 def narrowness(
     area: Printed, low: Printed, high: Printed, classes: tuple[int | None, int | None], n: int | None
-) -> tuple[Literal["impossible", "implausible"], str] | None:
+) -> tuple[Severity, str] | None:
     """Severity and message where an interval, taken for one of 95 %, is too narrow; None where it is not.
 
     Everything is taken in favour of the table: the widest interval that its digits leave open, the area that
