@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from covid19net.cohort import slices_of
 from covid19net.evaluate import (
     Estimate,
     auc,
@@ -28,7 +29,6 @@ from covid19net.evaluate import (
 )
 from covid19net.weights import read_card
 
-THIN = 3.0  # mm
 Rows = list[dict[str, str]]
 
 
@@ -82,7 +82,7 @@ def strata_table(sets: dict[str, Rows]) -> str:
     label, score = column(rows, "positive") == 1, column(rows, "probability")
     lines = []
     for title, values in (
-        ("slices", ["thin" if float(row["thickness"]) <= THIN else "thick" for row in rows]),
+        ("slices", [slices_of(float(row["thickness"])) for row in rows]),
         ("kernel", [row["kernel"] for row in rows]),
     ):
         lines += [

@@ -1,22 +1,32 @@
-"""A table for people: to the console, HTML, LaTeX and CSV. Cells are text that is shown as it stands."""
+"""Tables as files: CSV in, and for people out to the console, HTML, LaTeX and CSV."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 import csv
 from dataclasses import dataclass
+import errno
 from html import escape
 import io
 from pathlib import Path
+import re
+
+from covid19net.errors import InputError, ResourceError
 
 INDENT = "  "  # a row whose first cell begins so is a part of the row above
+LARGEST = 100 << 20  # bytes of a CSV
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
     "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "±": r"$\pm$", "≥": r"$\ge$", "≤": r"$\le$",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "±": r"$\pm$", "≥": r"$\ge$", "≤": r"$\le$",
+    "×": r"$\times$", "−": "$-$",  # noqa: RUF001 - a minus sign, which pdflatex does not know
 }  # fmt: skip
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?%?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table for people.
+    """A table for people. Cells are text that is shown as it stands; control characters become spaces.
 
     Attributes:
         name: stem of its files, such as "table-1".
@@ -35,13 +45,17 @@ class Table:
     def __post_init__(self) -> None:
         if any(len(row) != len(self.header) for row in self.rows):
             raise ValueError(f"{self.name}: every row needs {len(self.header)} cells")
+        object.__setattr__(self, "title", _printable(self.title))
+        object.__setattr__(self, "header", tuple(map(_printable, self.header)))
+        object.__setattr__(self, "rows", tuple(tuple(map(_printable, row)) for row in self.rows))
+        object.__setattr__(self, "notes", tuple(map(_printable, self.notes)))
 
     def text(self) -> str:
         """For the console: columns of equal width, numbers to the right."""
         cells = [self.header, *self.rows]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.header))]
         lines = [_line(row, widths) for row in cells]
-        rule = "-" * len(lines[0])
+        rule = "-" * max(map(len, lines))
         return "\n".join([self.title, rule, lines[0], rule, *lines[1:], rule, *self.notes])
 
     def html(self) -> str:
@@ -65,23 +79,22 @@ class Table:
         """As CSV: header and rows; a cell that a spreadsheet would take for a formula gets an apostrophe."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([map(_harmless, row) for row in (self.header, *self.rows)])
+        writer.writerows([map(harmless, row) for row in (self.header, *self.rows)])
         return text.getvalue()
 
     def write(self, folder: Path) -> list[Path]:
-        """Write NAME.csv, NAME.html, NAME.tex and NAME.txt.
+        """Write NAME.csv, NAME.html, NAME.tex and NAME.txt, each whole or not at all.
 
         Raises:
-            OSError: they cannot be written.
+            InputError: they cannot be written.
+            ResourceError: the disk is full.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         made = {"csv": self.csv(), "html": self.html() + "\n", "tex": self.latex(), "txt": self.text() + "\n"}
-        paths = []
-        for suffix, content in made.items():
-            path = folder / f"{self.name}.{suffix}"
-            path.write_text(content, encoding="utf-8")
-            paths.append(path)
-        return paths
+        return [write_whole(folder / f"{self.name}.{suffix}", content) for suffix, content in made.items()]
+
+
+def _printable(cell: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in cell)
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:
@@ -103,6 +116,77 @@ def _latex(text: str) -> str:
     return indent + "".join(_LATEX.get(letter, letter) for letter in text.strip())
 
 
-def _harmless(cell: str) -> str:
-    plain = cell.strip().lstrip("+-").replace(".", "", 1).isdigit()
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not plain else cell
+def harmless(cell: str) -> str:
+    """A cell for a CSV: with an apostrophe before it where a spreadsheet would take it for a formula."""
+    formula = cell.startswith(_FORMULA) or cell.lstrip().startswith(_FORMULA)
+    return f"'{cell}" if formula and not _NUMBER.fullmatch(cell.strip()) else cell
+
+
+def as_meant(cell: str) -> str:
+    """A cell of a CSV without the apostrophe that `harmless` put before it."""
+    return cell[1:] if cell.startswith("'") and harmless(cell[1:]) == cell else cell
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a text file, UTF-8, whole or not at all; its folder is made.
+
+    Raises:
+        InputError: the file cannot be written.
+        ResourceError: the disk is full.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8", newline="")
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        kind = ResourceError if error.errno == errno.ENOSPC else InputError
+        raise kind(f"{path.name}: cannot be written: {(error.strerror or str(error)).lower()}") from error
+    return path
+
+
+def csv_text(rows: list[Mapping[str, object]]) -> str:
+    """Rows as CSV, their keys the header; items of lists are joined with spaces, None is empty."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list):
+        value = " ".join(map(str, value))
+    return harmless(value) if isinstance(value, str) else value
+
+
+def read_cells(path: Path) -> tuple[list[list[str]], bool]:
+    """Cells of a CSV, and whether its numbers may have decimal commas.
+
+    Excel's habits are accepted: byte-order mark, CRLF, semicolons or tabs, UTF-16.
+
+    Raises:
+        InputError: no such file, too large, not text, not a table, or no header.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path.name}: larger than {LARGEST >> 20} MB, no table of this kind")
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path.name}: {(error.strerror or 'cannot be read').lower()}") from error
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path.name}: not text in UTF-8 or UTF-16; save it as CSV UTF-8") from None
+    first = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{path.name}: not a CSV table: {error}") from error
+    if not rows or not any(rows[0]):
+        raise InputError(f"{path.name}: empty, or without a header")
+    return [[as_meant(cell) for cell in row] for row in rows], delimiter == ";"

@@ -1,7 +1,8 @@
 """The command line: parse, one call, show. Only this part prints, exits or reads the environment.
 
-Exit codes: 0 done, 2 bad input or arguments, 3 not a chest CT or cannot be analysed, 4 model files,
-5 resources. With several scans the first failure's code is returned and the other scans are still done.
+Exit codes: 0 done, 1 doubts found and --strict given, 2 bad input or arguments, 3 not a chest CT or cannot be
+analysed, 4 model files, 5 resources. With several scans the first failure's code is returned and the other
+scans are still done.
 """
 
 import sys
@@ -11,6 +12,7 @@ import typer
 
 from covid19net import __version__
 from covid19net.cli.analyze import analyze, convert, demo, doctor
+from covid19net.cli.audit import audit
 from covid19net.cli.cohort import cohort_app
 from covid19net.cli.phantom import phantom_app
 from covid19net.cli.terminal import fault_of, say
@@ -27,7 +29,7 @@ app = typer.Typer(
     help="From a chest CT to a COVID-19 probability, lung masks and a map of suspicious areas. "
     "Research software, not a medical device.",
 )
-for command in (analyze, convert, doctor, demo):
+for command in (analyze, convert, doctor, demo, audit):
     app.command()(command)
 app.add_typer(weights_app, name="weights")
 app.add_typer(cohort_app, name="cohort")

@@ -9,10 +9,12 @@ from covid19net.cli.terminal import say
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
 
+ManifestArgument = Annotated[Path, typer.Argument(help="CSV with one row a patient.")]
+
 
 @cohort_app.command("check")
 def cohort_check(
-    manifest: Annotated[Path, typer.Argument(help="CSV with one row a patient.")],
+    manifest: ManifestArgument,
     needs: Annotated[list[str] | None, typer.Option(help="Column that every row must fill.")] = None,
 ) -> None:
     """Name every fault of a manifest by row and column, all at once."""
@@ -26,3 +28,20 @@ def cohort_check(
         counts = Counter(str(p.values[column]) for p in patients if column in p.values)
         if counts:
             say(f"{column}: {', '.join(f'{name} {n}' for name, n in sorted(counts.items()))}")
+
+
+@cohort_app.command("table1")
+def cohort_table1(
+    manifest: ManifestArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for table-1.csv, .html, .tex and .txt.")
+    ] = None,
+) -> None:
+    """Describe the patients of each set: the paper's Table 1."""
+    from covid19net.cohort import read_manifest, table_one
+
+    table = table_one(read_manifest(manifest, needs=["patient_id"]))
+    say(table.text())
+    if out is not None:
+        table.write(out)
+        say(f"written: {out}")

@@ -5,10 +5,22 @@ axis (patient,). Every result is a fraction, never percent, and never NaN: what 
 with the counts (InputError), or None where the docstring says so.
 """
 
-from covid19net.evaluate.bootstrap import bootstrap
+from covid19net.evaluate.audit import Doubt, audit
+from covid19net.evaluate.bootstrap import bootstrap, bootstrap_auc
 from covid19net.evaluate.calibration import Bin, Calibration, calibrate
+from covid19net.evaluate.decision import DecisionCurve, decision_curve
 from covid19net.evaluate.estimate import Estimate, proportion
+from covid19net.evaluate.logistic import Logistic, fit_logistic
 from covid19net.evaluate.operating import OperatingPoint, operating_point, youden_threshold
+from covid19net.evaluate.performance import (
+    GroupDifference,
+    Performance,
+    Spread,
+    StratumPerformance,
+    performance,
+    performance_by,
+)
+from covid19net.evaluate.results import Printed, ResultRow, Results, read_results
 from covid19net.evaluate.roc import (
     AucComparison,
     RankTest,
@@ -25,21 +37,38 @@ __all__ = [
     "AucComparison",
     "Bin",
     "Calibration",
+    "DecisionCurve",
+    "Doubt",
     "Estimate",
+    "GroupDifference",
+    "Logistic",
     "OperatingPoint",
+    "Performance",
+    "Printed",
     "RankTest",
+    "ResultRow",
+    "Results",
     "RocCurve",
+    "Spread",
     "StratifiedAuc",
     "Stratum",
+    "StratumPerformance",
     "auc",
+    "audit",
     "bootstrap",
+    "bootstrap_auc",
     "by_stratum",
     "calibrate",
     "compare_aucs",
     "compare_independent_aucs",
+    "decision_curve",
+    "fit_logistic",
     "mann_whitney",
     "operating_point",
+    "performance",
+    "performance_by",
     "proportion",
+    "read_results",
     "roc_curve",
     "within_strata_auc",
     "youden_threshold",

@@ -4,18 +4,16 @@ from dataclasses import dataclass
 import math
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import logit
 from scipy.stats import rankdata
 
 from covid19net.errors import InputError
-from covid19net.evaluate.estimate import Estimate, checked, exact_proportion, proportion, quantile
+from covid19net.evaluate.estimate import Estimate, checked_probability, exact_proportion, proportion, quantile
+from covid19net.evaluate.logistic import newton
 
 BINS = 10
 EXTREME = 1e-6  # probabilities nearer to 0 or 1 are moved here: their logit would be infinite
-STEPS = 100  # of Newton's method, at most; six are common
 NO_SPREAD = 1e-12  # smaller differences of squared errors are rounding
-LONGEST_STEP = 4.0  # on the scale of the logit
-CONVERGED = 1e-9  # largest step, on the scale of the logit
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Calibration:
             above 0 the probabilities are too low.
         slope: by what the logits must be multiplied (beside a free intercept); 1 is perfect, below 1 the
             probabilities are too extreme. None where no finite slope exists: the probabilities separate the
-            classes, or are all the same.
+            classes, or nearly so, or are all the same.
         expected_error: mean distance of observed share and predicted probability over the bins, weighted by
             size (expected calibration error). Above 0 by chance alone in small samples.
         bins: by rising probability, of equal size but for ties, which stay together.
@@ -78,10 +76,7 @@ def calibrate(
     Raises:
         InputError: a probability outside [0, 1], no bins; see `checked`.
     """
-    label, probability = checked(label, probability)
-    outside = int(((probability < 0) | (probability > 1)).sum())
-    if outside:
-        raise InputError(f"{outside} of {label.size} values lie outside 0 to 1: probabilities are needed")
+    label, probability = checked_probability(label, probability)
     if bins < 1:
         raise InputError(f"at least one bin is needed, got {bins}")
     inside = np.clip(probability, EXTREME, 1 - EXTREME)
@@ -124,41 +119,15 @@ def _slope(label: np.ndarray, logits: np.ndarray, level: float) -> Estimate | No
     if ill.min() >= well.max() or ill.max() <= well.min():
         return None
     design = np.column_stack([logits, np.ones(label.size)])
-    return _fit(design, label, np.zeros(label.size), level)
+    try:
+        return _fit(design, label, np.zeros(label.size), level)
+    except InputError:  # nearly separated
+        return None
 
 
 def _fit(design: np.ndarray, label: np.ndarray, offset: np.ndarray, level: float) -> Estimate:
-    """First coefficient of a logistic regression, by Newton's method (iteratively reweighted least squares).
-
-    Args:
-        design: axes (patient, coefficient); the maximum of the likelihood must be finite.
-        label: bool, axis (patient,).
-        offset: fixed part of the logit, axis (patient,).
-        level: confidence of the interval.
-    """
-    coefficients = np.zeros(design.shape[1])
-    for _ in range(STEPS):
-        fitted = expit(design @ coefficients + offset)
-        information = (design.T * (fitted * (1 - fitted))) @ design
-        step = np.linalg.solve(information, design.T @ (label - fitted))
-        # Far from the maximum a whole step can overshoot, to where nothing has any weight; the likelihood
-        # is concave, so a part of the step helps.
-        step *= min(1.0, LONGEST_STEP / max(np.abs(design @ step).max(), CONVERGED))
-        reached = _log_likelihood(design @ coefficients + offset, label)
-        while (
-            np.abs(step).max() > CONVERGED
-            and _log_likelihood(design @ (coefficients + step) + offset, label) < reached
-        ):
-            step /= 2
-        coefficients += step
-        if np.abs(step).max() <= CONVERGED:
-            value, error = coefficients[0], math.sqrt(np.linalg.inv(information)[0, 0])
-            half = quantile(level) * error
-            return Estimate(float(value), float(value - half), float(value + half), level)
-    raise InputError(
-        "the logistic recalibration did not converge: the probabilities nearly separate the classes"
-    )
-
-
-def _log_likelihood(logits: np.ndarray, label: np.ndarray) -> float:
-    return float((label * logits - np.logaddexp(0, logits)).sum())
+    """First coefficient of a logistic regression whose likelihood has a finite maximum, as for `newton`."""
+    coefficients, information = newton(design, label, offset)
+    value, error = float(coefficients[0]), math.sqrt(np.linalg.inv(information)[0, 0])
+    half = quantile(level) * error
+    return Estimate(value, value - half, value + half, level)

@@ -66,6 +66,19 @@ def checked(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return label, score
 
 
+def checked_probability(label: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A sample whose scores are probabilities of being positive.
+
+    Raises:
+        InputError: a value outside [0, 1]; see `checked`.
+    """
+    label, probability = checked(label, probability)
+    outside = int(((probability < 0) | (probability > 1)).sum())
+    if outside:
+        raise InputError(f"{outside} of {label.size} values lie outside 0 to 1: probabilities are needed")
+    return label, probability
+
+
 def quantile(level: float) -> float:
     """Half the width, in standard errors, of a normal interval of this confidence: 1.96 for 0.95."""
     return float(norm.ppf(0.5 + level / 2))

@@ -61,7 +61,7 @@ def by_stratum(
         InputError: a missing stratum, or not one for each patient; see `checked`.
     """
     label, score = checked(label, score)
-    names, place = _named(stratum, label.size)
+    names, place = named(stratum, label.size)
     found = []
     for number, name in enumerate(names):
         members = place == number
@@ -97,7 +97,7 @@ def within_strata_auc(
         InputError: a missing stratum, or not one for each patient; see `checked`.
     """
     label, score = checked(label, score)
-    names, place = _named(stratum, label.size)
+    names, place = named(stratum, label.size)
     size = np.bincount(place, minlength=len(names))
     positive = np.bincount(place[label], minlength=len(names))
     both = np.flatnonzero((positive > 0) & (positive < size))
@@ -123,7 +123,7 @@ def _pooled(samples: list[tuple[np.ndarray, np.ndarray]], level: float) -> Estim
     return area_interval(value, float((share**2 * variance).sum()), float(independent), level)
 
 
-def _named(stratum: Sequence[object] | np.ndarray, patients: int) -> tuple[list[str], np.ndarray]:
+def named(stratum: Sequence[object] | np.ndarray, patients: int) -> tuple[list[str], np.ndarray]:
     """Names of the strata, sorted, and the number of each patient's, axis (patient,)."""
     values = list(stratum)
     if len(values) != patients:

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from covid19net.cohort import strata_of
 from covid19net.diagnose import probability_of
 from covid19net.engine import open_diagnosis
 from covid19net.errors import InputError
-from covid19net.evaluate import Estimate, auc, by_stratum, calibrate, operating_point, youden_threshold
+from covid19net.evaluate import Estimate, performance, performance_by, youden_threshold
 from covid19net.preprocess import WHOLE
 from covid19net.train.images import Sample, Shrink
 from covid19net.weights import WeightFile, write_weights
@@ -22,7 +23,6 @@ from covid19net.weights.reference import LIMIT_OPTION, fit_reference
 
 REFERENCE_IMAGES = 200  # training images, at most, whose features become the reference
 CERTAIN = (1e-6, 1 - 1e-6)  # a threshold lies within: networks can be surer than that of a few patients
-THIN = 3.0  # mm; slices up to this are called thin
 
 Progress = Callable[[int, int], None]
 
@@ -101,39 +101,32 @@ def plain(estimate: Estimate) -> dict[str, float]:
 
 
 def measured(scored: Scored, threshold: float) -> dict[str, Any]:
-    """Counts, AUC with its interval, and what the threshold does, for one set; strata by scanner and type."""
+    """Counts, AUC with its interval, and what the threshold does, for one set and in its strata."""
     label, probability = scored.label, scored.probability
     facts: dict[str, Any] = {"positive": int(label.sum()), "negative": int((~label).sum())}
     if label.all() or not label.any():
         share = (probability > threshold).mean()
         return facts | {"called positive": round(float(share), 4)}
-    point = operating_point(label, probability, threshold)
-    fit = calibrate(label, probability)
+    whole = performance(label, probability, threshold)
     facts |= {
-        "auc": plain(auc(label, probability)),
-        "sensitivity": plain(point.sensitivity),
-        "specificity": plain(point.specificity),
-        "brier": plain(fit.brier),
-        "calibration in the large": plain(fit.in_the_large),
-        "calibration slope": plain(fit.slope) if fit.slope else None,
-        "expected calibration error": round(fit.expected_error, 4),
+        "auc": plain(whole.auc),
+        "sensitivity": plain(whole.point.sensitivity),
+        "specificity": plain(whole.point.specificity),
     }
-    for name, stratum in strata(scored.samples).items():
-        found = by_stratum(label, probability, stratum)
-        facts[f"auc by {name}"] = {s.name: plain(s.auc) for s in found if s.auc is not None}
+    if whole.calibration is not None:
+        fit = whole.calibration
+        facts |= {
+            "brier": plain(fit.brier),
+            "calibration in the large": plain(fit.in_the_large),
+            "calibration slope": plain(fit.slope) if fit.slope else None,
+            "expected calibration error": round(fit.expected_error, 4),
+        }
+    found = strata_of([sample.patient for sample in scored.samples])
+    several = {name: values for name, values in found.items() if len(set(values)) > 1}
+    for part in performance_by(label, probability, threshold, several):
+        if part.performance is not None:
+            facts.setdefault(f"auc by {part.covariate}", {})[part.value] = plain(part.performance.auc)
     return facts
-
-
-def strata(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
-    """Slice thickness and kernel of each patient, as far as the manifest tells."""
-    thickness = [sample.patient.values.get("thickness") for sample in samples]
-    found = {}
-    if all(t is not None for t in thickness):
-        found["slices"] = np.array(["thin" if float(str(t)) <= THIN else "thick" for t in thickness])
-    kernels = [sample.patient.values.get("kernel") for sample in samples]
-    if all(k is not None for k in kernels):
-        found["kernel"] = np.array([str(k) for k in kernels])
-    return found
 
 
 def leave(

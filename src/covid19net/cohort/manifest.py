@@ -1,18 +1,16 @@
-"""A cohort as one table: a manifest CSV with one row a patient, checked whole before anything is computed.
+"""The manifest: a CSV with one row a patient, checked whole before anything is computed.
 
 Excel's habits are accepted (byte-order mark, CRLF, semicolons with decimal commas, UTF-16). Faults are
-refused, each with its row and column, all at once; nothing that is missing is ever filled in.
+refused, each with its row and column, all at once; nothing that is missing is filled in here.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-import csv
 from dataclasses import dataclass, field
-import errno
-import io
 from pathlib import Path
 
-from covid19net.errors import InputError, ResourceError
+from covid19net.errors import InputError
+from covid19net.table import csv_text, read_cells, write_whole
 
 COMORBIDITIES = (  # of the paper's Table 1
     "diabetes",
@@ -30,7 +28,6 @@ MISSING = {"", "na", "n/a", "nan", "none", "null"}
 OLDEST = 120.0  # years
 THICKEST = 20.0  # mm; of a slice
 LONGEST = 3650.0  # days of follow-up; more is a date in the wrong column
-LARGEST_MANIFEST = 100 << 20  # bytes
 FAULTS_SHOWN = 20
 
 Value = str | float | bool | Path
@@ -129,7 +126,7 @@ def read_manifest(
     Raises:
         InputError: no such file, not a table, or faults: each named by row and column, in one message.
     """
-    rows, comma = _table(path)
+    rows, comma = read_cells(path)
     header = [name.strip().lower() for name in rows[0]]
     wanted = {"patient_id", *(name.lower() for name in needs)}
     columns = {**dict.fromkeys((*wanted, *(name.lower() for name in may)), _yes_or_no), **COLUMNS}
@@ -142,6 +139,7 @@ def read_manifest(
         if any(cell.strip() for cell in cells):
             values = _row(dict(zip(header, cells, strict=False)), columns, wanted, comma=comma)
             faults += [f"row {number} column {column}: {fault}" for column, fault in values.faults]
+            faults += _contradictions(values.good, number)
             _place(values, path.parent, number, faults)
             patients.append(Patient(str(values.good.get("patient_id", "")), number, values.good))
     faults += _doubles(patients)
@@ -151,29 +149,6 @@ def read_manifest(
     if not patients:
         raise InputError(f"{path.name}: the table has no rows")
     return patients
-
-
-def _table(path: Path) -> tuple[list[list[str]], bool]:
-    """Cells of a CSV, and whether its numbers may have decimal commas."""
-    try:
-        if path.stat().st_size > LARGEST_MANIFEST:
-            raise InputError(f"{path.name}: larger than {LARGEST_MANIFEST >> 20} MB, no manifest")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path.name}: {(error.strerror or 'cannot be read').lower()}") from error
-    try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path.name}: not text in UTF-8 or UTF-16; save it as CSV UTF-8") from None
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise InputError(f"{path.name}: not a CSV table: {error}") from error
-    if not rows or not any(rows[0]):
-        raise InputError(f"{path.name}: empty, or without a header")
-    return rows, delimiter == ";"
 
 
 @dataclass
@@ -204,6 +179,14 @@ def _row(
         except ValueError as error:
             checked.faults.append((column, str(error)))
     return checked
+
+
+def _contradictions(values: Mapping[str, Value], row: int) -> list[str]:
+    """No comorbidity, but one of them: neither is believed."""
+    named = [name for name in COMORBIDITIES if values.get(name)]
+    if named and values.get("comorbidity") is False:
+        return [f"row {row} column comorbidity: no, but {', '.join(named)} yes"]
+    return []
 
 
 def _place(checked: _Checked, folder: Path, row: int, faults: list[str]) -> None:
@@ -262,22 +245,10 @@ def check_survival(patients: Sequence[Patient]) -> None:
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     """Write rows as CSV, whole or not at all; the items of lists are joined with spaces, None is empty.
 
+    Text that a spreadsheet would take for a formula gets an apostrophe, which `read_manifest` takes off.
+
     Raises:
         InputError: the file cannot be written.
         ResourceError: the disk is full.
     """
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: " ".join(map(str, v)) if isinstance(v, list) else v for k, v in row.items()})
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text.getvalue())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        kind = ResourceError if error.errno == errno.ENOSPC else InputError
-        raise kind(f"{path.name}: cannot be written: {(error.strerror or str(error)).lower()}") from error
-    return path
+    return write_whole(path, csv_text(list(rows)))

@@ -1,0 +1,40 @@
+"""A cohort as one table: read and checked whole, described, divided into strata, and made into numbers.
+
+Nothing that is missing is dropped or filled in unless a named option says so; what was done is a note that
+belongs beside every result made from it.
+"""
+
+from covid19net.cohort.manifest import (
+    COLUMNS,
+    COMORBIDITIES,
+    FAULTS_SHOWN,
+    Patient,
+    Value,
+    check_survival,
+    check_two_classes,
+    read_manifest,
+    write_table,
+)
+from covid19net.cohort.missing import ClinicalTable, any_comorbidity, clinical
+from covid19net.cohort.strata import NOT_KNOWN, THIN, slices_of, strata_of
+from covid19net.cohort.table1 import table_one
+
+__all__ = [
+    "COLUMNS",
+    "COMORBIDITIES",
+    "FAULTS_SHOWN",
+    "NOT_KNOWN",
+    "THIN",
+    "ClinicalTable",
+    "Patient",
+    "Value",
+    "any_comorbidity",
+    "check_survival",
+    "check_two_classes",
+    "clinical",
+    "read_manifest",
+    "slices_of",
+    "strata_of",
+    "table_one",
+    "write_table",
+]
