@@ -1,8 +1,8 @@
 """One patient's way: the baseline hazard of a sample, and the probability of the event by day.
 
-The cumulative baseline hazard is Efron's, which belongs to a partial likelihood with ties after Efron (as in
-R): tied events leave the risk set one after another. Without ties it is Breslow's. The interval of one patient's
-curve has the variance of Tsiatis (Ann Stat 1981;9:93-108) and Link (Biometrics 1984;40:601-610), as R's
+The cumulative baseline hazard is Efron's, which belongs to a partial likelihood with ties after Efron: tied
+events leave the risk set one after another. Without ties it is Breslow's. The interval of one patient's curve
+has the variance of Tsiatis (Ann Stat 1981;9:93-108) and Link (Biometrics 1984;40:601-610), as R's
 survfit.coxph computes it, on the scale log(-log), so that it stays in [0, 1].
 """
 
