@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from covid19net.prognosis.model import About, PrognosticModel, fit_model
+from covid19net.prognosis.fit import fit_model
+from covid19net.prognosis.model import About, PrognosticModel
 from covid19net.prognosis.outcome import Outcome
 
 NAMES = ("f03", "age", "comorbidity")

@@ -11,9 +11,9 @@ import pytest
 
 from covid19net.errors import InputError, WeightsError
 from covid19net.prognosis import model_file
+from covid19net.prognosis.fit import fit_model
 from covid19net.prognosis.model import (
     Clinical,
-    fit_model,
     missing,
     patient_covariates,
     predict,

@@ -7,14 +7,15 @@ survfit.coxph computes it, on the scale log(-log), so that it stays in [0, 1].
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
 from covid19net.errors import InputError
-from covid19net.evaluate.estimate import quantile
 from covid19net.prognosis.outcome import Outcome
-from covid19net.prognosis.partial import LARGEST_PREDICTOR
+
+LARGEST_PREDICTOR = 500.0  # of a patient: exp of more overflows
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +170,8 @@ def patient_curve(
     Raises:
         InputError: covariates that do not fit or are not finite, days outside 0 to the horizon.
     """
+    if not 0 < level < 1:
+        raise InputError(f"a confidence level lies between 0 and 1, got {level:g}")
     distance = np.asarray(x, np.float64) - found.centre
     if not np.isfinite(distance).all():
         raise InputError("a covariate of the patient is NaN or infinite")
@@ -177,7 +180,8 @@ def patient_curve(
     if not wanted.size or wanted[0] < 0 or wanted[-1] > found.horizon or (np.diff(wanted) <= 0).any():
         raise InputError(f"days must rise within 0 to {found.horizon:g}, where follow-up ends")
     predictor = float(np.clip(distance @ coefficients, -LARGEST_PREDICTOR, LARGEST_PREDICTOR))
-    low, middle, high = _limits(found, distance, covariance, quantile(level)).T
+    width = NormalDist().inv_cdf(0.5 + level / 2)  # of scipy only what is already loaded: analyze is quick
+    low, middle, high = _limits(found, distance, covariance, width).T
     curves = [_by(found, wanted, log_hazard + predictor) for log_hazard in (low, middle, high)]
     everywhere = _by(found, steps, middle + predictor)
     reached = np.flatnonzero(everywhere >= 0.5)

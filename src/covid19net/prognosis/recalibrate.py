@@ -13,7 +13,8 @@ from scipy.stats import chi2
 from covid19net.errors import InputError
 from covid19net.evaluate.estimate import Estimate, quantile
 from covid19net.prognosis.curve import Baseline, Cause, baseline
-from covid19net.prognosis.model import PrognosticModel, other_cause, predictor, risk_of
+from covid19net.prognosis.fit import other_cause
+from covid19net.prognosis.model import PrognosticModel, predictor, risk_of
 from covid19net.prognosis.outcome import Outcome
 from covid19net.prognosis.partial import maximise, risk_sets
 
