@@ -20,10 +20,12 @@ from covid19net.engine import (
     open_diagnosis,
     open_lungs,
 )
-from covid19net.errors import InputError
+from covid19net.errors import WeightsError
 from covid19net.explain import grad_cam, heat_map
 from covid19net.gate import check_hounsfield, check_lungs
 from covid19net.preprocess import AIR, lung_box, lung_image
+from covid19net.prognosis.model import Clinical, Prognosis, PrognosticModel, missing, predict
+from covid19net.prognosis.model_file import model_sha256
 from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
 from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan, upright
 from covid19net.weights import Card, WeightSet, find_set
@@ -31,29 +33,7 @@ from covid19net.weights.files import load_reference
 from covid19net.weights.reference import Reference, feature_distance
 
 LIBRARIES = ("numpy", "scipy", "pydicom", "imagecodecs", "SimpleITK")  # that numbers of a result depend on
-OLDEST = 120  # years; an age above is a typing error
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Clinical:
-    """What is known of the patient, for the prognosis; nothing is ever filled in.
-
-    Attributes:
-        age: years, 0 to 120.
-        sex: "F" or "M".
-        comorbidity: any of those the paper counts.
-    """
-
-    age: float | None = None
-    sex: str | None = None
-    comorbidity: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.age is not None and not 0 <= self.age <= OLDEST:
-            raise InputError(f"age must lie between 0 and {OLDEST} years, got {self.age:g}")
-        if self.sex not in (None, "F", "M"):
-            raise InputError(f"sex must be F or M, got {self.sex!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +74,9 @@ class CaseResult:
         provenance: versions, weights, engine, options.
         seconds: for each stage.
         feature_distance: of `features` from the training images; None where the weights know nothing of them.
+        prognosis: risk of a long stay and probability of discharge by day; None without a prognostic model or
+            where something it needs is missing.
+        prognosis_missing: what it needed and did not have, in words.
     """
 
     probability: float
@@ -110,6 +93,8 @@ class CaseResult:
     provenance: dict[str, object]
     seconds: dict[str, float] = field(default_factory=dict)
     feature_distance: Distance | None = None
+    prognosis: Prognosis | None = None
+    prognosis_missing: tuple[str, ...] = ()
 
 
 def load_models(
@@ -194,6 +179,40 @@ def _distance(features: np.ndarray, reference: Reference | None) -> Distance | N
     return Distance(feature_distance(features, reference), reference.limit)
 
 
+def _provenance_of(prognostic: PrognosticModel | None) -> dict[str, object]:
+    if prognostic is None:
+        return {}
+    about = prognostic.about
+    keys = ("name", "diagnosis_sha256", "licence", "origin", "demonstration")
+    return {"prognosis": {key: getattr(about, key) for key in keys} | {"sha256": model_sha256(prognostic)}}
+
+
+def _lacking(prognostic: PrognosticModel | None, clinical: Clinical, models: Models) -> tuple[str, ...]:
+    if prognostic is None:
+        return ()
+    if prognostic.about.end_point != "discharge":
+        raise WeightsError(f"a case shows the prognosis of discharge, not of {prognostic.about.end_point}")
+    return missing(prognostic, clinical, models.weights.diagnosis.card.sha256)
+
+
+def _prognosis_findings(
+    prognosis: Prognosis | None, lacking: tuple[str, ...], decision: Decision
+) -> tuple[Finding, ...]:
+    """What a reader of the prognosis must know, or why there is none."""
+    if lacking:
+        return (Finding("prognosis-missing", f"no prognosis: it needs {', '.join(lacking)}"),)
+    if prognosis is None:
+        return ()
+    findings = [Finding("prognosis-range", warning) for warning in prognosis.warnings]
+    if prognosis.about.demonstration:
+        message = "the prognostic model was made from synthetic patients: it says nothing about a patient"
+        findings.append(Finding("prognosis-demonstration", message))
+    if decision.call != "positive":
+        message = f"the scan is {decision.call}: the prognosis holds for patients with COVID-19 only"
+        findings.append(Finding("prognosis-not-covid", message))
+    return tuple(findings)
+
+
 def _bare_scan(volume: CTVolume) -> Scan:
     """A volume that did not come through `read_ct`, as that would leave it: upright, without padding."""
     if volume.hu.min() >= AIR:
@@ -208,20 +227,25 @@ def analyze(
     *,
     every_slice: bool = False,
     clinical: Clinical | None = None,
+    prognostic: PrognosticModel | None = None,
     progress: Progress | None = None,
 ) -> CaseResult:
-    """Find the lungs, cut them out, quieten the rest, diagnose, and show what argued for it.
+    """Find the lungs, cut them out, quieten the rest, diagnose, show what argued for it, and look ahead.
 
     Args:
         scan: from `read_ct`, or a bare volume in HU.
         models: from `load_models`.
         every_slice: segment every slice, as published, instead of slices up to 5 mm apart.
         clinical: what is known of the patient; kept with the result.
+        prognostic: model of discharge, from `find_model`; without it there is no prognosis.
         progress: called with (stage, share done).
 
     Raises:
         NotChestCTError: not a chest CT in HU, or no usable lungs.
+        WeightsError: a prognostic model of another end point than discharge.
     """
+    clinical = clinical or Clinical()
+    lacking = _lacking(prognostic, clinical, models)
     scan = scan if isinstance(scan, Scan) else _bare_scan(scan)
     volume, findings, seconds = scan.volume, scan.findings, dict[str, float]()
     sides_known = all(finding.code != "orientation-unknown" for finding in findings)
@@ -246,9 +270,12 @@ def analyze(
     findings += check_distance(distance) + models.weights.findings
     probability = probability_of(evidence.logit)
     threshold = float(models.weights.diagnosis.card.options.get("threshold", 0.5))
+    decision = decide(probability, threshold, findings)
+    prognosis = predict(prognostic, evidence.features, clinical) if prognostic and not lacking else None
+    findings += _prognosis_findings(prognosis, lacking, decision)
     return CaseResult(
         probability=probability,
-        decision=decide(probability, threshold, findings),
+        decision=decision,
         features=evidence.features,
         lungs=on_ct,
         sides_known=sides_known,
@@ -257,8 +284,10 @@ def analyze(
         box=image.box,
         findings=findings,
         scan=scan,
-        clinical=clinical or Clinical(),
-        provenance=_provenance(models, every_slice=every_slice),
+        clinical=clinical,
+        provenance=_provenance(models, every_slice=every_slice) | _provenance_of(prognostic),
         seconds=seconds,
         feature_distance=distance,
+        prognosis=prognosis,
+        prognosis_missing=lacking,
     )

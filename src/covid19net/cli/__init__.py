@@ -15,6 +15,7 @@ from covid19net.cli.analyze import analyze, convert, demo, doctor
 from covid19net.cli.audit import audit
 from covid19net.cli.cohort import cohort_app
 from covid19net.cli.phantom import phantom_app
+from covid19net.cli.prognosis import prognosis_app
 from covid19net.cli.terminal import fault_of, say
 from covid19net.cli.train import train_app
 from covid19net.cli.weights import weights_app
@@ -35,6 +36,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(cohort_app, name="cohort")
 app.add_typer(phantom_app, name="phantom")
 app.add_typer(train_app, name="train")
+app.add_typer(prognosis_app, name="prognosis")
 
 
 def version_wanted(wanted: bool) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,8 @@ from covid19net.cli.terminal import (
 from covid19net.errors import Covid19netError, InputError, naming
 
 if TYPE_CHECKING:
-    from covid19net.pipeline import CaseResult, Clinical, Models
+    from covid19net.pipeline import CaseResult, Models
+    from covid19net.prognosis.model import Clinical
     from covid19net.volume import Scan
 
 
@@ -41,6 +42,9 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     ] = None,
     weights: WeightsOption = "bundled",
     device: DeviceOption = "auto",
+    prognosis: Annotated[
+        str, typer.Option(help="Prognostic model: 'bundled', 'none', or a file. Needs age, sex, comorbidity.")
+    ] = "bundled",
     every_slice: EverySliceOption = False,
     series: SeriesOption = None,
     allow_irregular: IrregularOption = False,
@@ -51,11 +55,14 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     One scan: the files go into OUT. Several: into OUT/001, OUT/002 and so on, in the order given.
     """
     from covid19net.io import read_ct
-    from covid19net.pipeline import Clinical, load_models
+    from covid19net.pipeline import load_models
+    from covid19net.prognosis.model import Clinical
+    from covid19net.prognosis.model_file import find_model
 
     clinical = Clinical(age, sex.upper() if sex else None, comorbidity)
     if len(scans) > 1 and clinical != Clinical():
         raise InputError("--age, --sex and --comorbidity are one patient's: give one scan with them")
+    prognostic = find_model(prognosis)
     models = load_models(weights, device=device, home=home_of(home), cache=cache_folder())
     codes: list[int] = []
     for number, scan in enumerate(scans, start=1):
@@ -63,7 +70,8 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         reading = {"series": series, "allow_irregular": allow_irregular}
         reader = partial(read_ct, scan, series=series, allow_irregular=allow_irregular)
         with fault_of(f"scan {number} of {len(scans)}: ", codes), naming(scan.name):
-            analyze_one(reader, folder, models, clinical, every_slice=every_slice, reading=reading)
+            options = {"every_slice": every_slice, "prognostic": prognostic}
+            analyze_one(reader, folder, models, clinical, options=options, reading=reading)
     if codes:
         raise typer.Exit(codes[0])
 
@@ -74,10 +82,19 @@ def analyze_one(
     models: "Models",
     clinical: "Clinical",
     *,
-    every_slice: bool = False,
+    options: Mapping[str, Any] | None = None,
     reading: Mapping[str, object] | None = None,
 ) -> None:
-    """Read, analyze, write, and say the result of one scan; `reading` are the options it was read with."""
+    """Read, analyze, write, and say the result of one scan.
+
+    Args:
+        read: gives the scan.
+        folder: for the files.
+        models: networks.
+        clinical: what is known of the patient.
+        options: of the pipeline's `analyze`.
+        reading: options the scan is read with, for the record.
+    """
     from time import perf_counter
 
     from covid19net.pipeline import analyze as analyze_scan
@@ -88,7 +105,7 @@ def analyze_one(
         start = perf_counter()
         scan = read()
         seconds = perf_counter() - start
-        result = analyze_scan(scan, models, clinical=clinical, every_slice=every_slice, progress=progress)
+        result = analyze_scan(scan, models, clinical=clinical, progress=progress, **(options or {}))
         result.seconds["reading"] = round(seconds, 3)
         result.provenance["reading"] = dict(reading or {})
         progress("writing", 0.0)
@@ -105,13 +122,18 @@ def lung_volumes(result: "CaseResult") -> str:
 
 def show(result: "CaseResult", folder: Path) -> None:
     """The result in a few lines."""
+    from covid19net.report.discharge import summary
+
     say(
         f"COVID-19 probability {result.probability:.3f}: {result.decision.call} "
         f"at threshold {result.decision.threshold:g}"
     )
     say(lung_volumes(result))
+    if result.prognosis:
+        say(summary(result.prognosis))
     show_findings(result.findings)
-    say(f"written to {folder}: montage.png, result.json, lungs.nii.gz, heatmap.nii.gz")
+    pictures = "montage.png, discharge.png" if result.prognosis else "montage.png"
+    say(f"written to {folder}: {pictures}, result.json, lungs.nii.gz, heatmap.nii.gz")
 
 
 def convert(
@@ -160,7 +182,8 @@ def demo(
     """Make a phantom patient with COVID-19-like lesions, write it as DICOM, analyze it, say where to look."""
     from covid19net.io import read_ct, write_dicom_series
     from covid19net.phantom import demo_case
-    from covid19net.pipeline import Clinical, load_models
+    from covid19net.pipeline import load_models
+    from covid19net.prognosis.model import Clinical
 
     models = load_models(cache=cache_folder())
     with progress_bar("phantom") as progress:

@@ -1,5 +1,6 @@
-"""A case on disk: result.json, lungs.nii.gz, heatmap.nii.gz, montage.png."""
+"""A case on disk: result.json, lungs.nii.gz, heatmap.nii.gz, montage.png; discharge.png with a prognosis."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 import json
 from pathlib import Path
@@ -7,13 +8,18 @@ import shutil
 import tempfile
 from typing import Any
 
+import numpy as np
+
 from covid19net.io import write_volume
 from covid19net.io.files import write_fault
 from covid19net.pipeline import CaseResult
-from covid19net.report.montage import INTENDED_USE, montage
+from covid19net.prognosis.model import Prognosis
+from covid19net.report.discharge import INTENDED_USE, MEANING, WITH_COMPETING, discharge_picture
+from covid19net.report.montage import montage
 
-SCHEMA = "covid19net-result/1.1"
+SCHEMA = "covid19net-result/1.2"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "result.json")
+DISCHARGE = "discharge.png"  # only with a prognosis
 UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to the head)"
 
 
@@ -21,7 +27,8 @@ def case_record(result: CaseResult) -> dict[str, Any]:
     """The result as plain values for JSON; nothing in it names a person or a file.
 
     Units: millimetres, millilitres, seconds, years; affines go from indices (z, y, x) to LPS. The feature
-    distance is null where the weights know nothing of their training images.
+    distance is null where the weights know nothing of their training images. The prognosis is null where
+    there is none: "prognosis_missing" then says what it needed, or is empty without a prognostic model.
     """
     volume = result.scan.volume
     right, left = result.lung_millilitres
@@ -51,16 +58,52 @@ def case_record(result: CaseResult) -> dict[str, Any]:
             "lungs.nii.gz": f"{labels}, {UPRIGHT}",
             "heatmap.nii.gz": f"Grad-CAM, percent of this scan's own largest value, {UPRIGHT}",
             "montage.png": "slices with lung outline beside the heat map, patient's right on the left",
-        },
+        }
+        | ({DISCHARGE: "probability of discharge by day"} if result.prognosis else {}),
         "clinical": {"age": clinical.age, "sex": clinical.sex, "comorbidity": clinical.comorbidity},
-        "prognosis": None,
+        "prognosis": result.prognosis and _prognosis_record(result.prognosis, result.provenance),
+        "prognosis_missing": list(result.prognosis_missing),
         "provenance": result.provenance,
         "seconds": result.seconds,
     }
 
 
+def _prognosis_record(prognosis: Prognosis, provenance: Mapping[str, object]) -> dict[str, Any]:
+    curve, model = prognosis.curve, provenance.get("prognosis")
+    competing = curve.with_competing
+    return {
+        "end_point": prognosis.about.end_point,
+        "model": {
+            "name": prognosis.about.name,
+            "sha256": model.get("sha256") if isinstance(model, dict) else None,
+            "demonstration": prognosis.about.demonstration,
+        },
+        "risk": prognosis.risk,
+        "cut": prognosis.cut,
+        "group": prognosis.group,
+        "expected_stay": {
+            "median_days": curve.median,
+            "mean_days": round(curve.mean, 2),
+            "horizon": curve.horizon,
+        },
+        "curve": {
+            "day": curve.day.tolist(),
+            "probability": _rounded(curve.probability),
+            "low": _rounded(curve.low),
+            "high": _rounded(curve.high),
+            "level": curve.level,
+            "with_competing": None if competing is None else _rounded(competing),
+        },
+        "meaning": MEANING if competing is None else f"{MEANING} {WITH_COMPETING}",
+    }
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(value, 6) for value in values.tolist()]
+
+
 def write_case(result: CaseResult, folder: Path) -> None:
-    """Write the four files of a case; all of them, or none.
+    """Write the files of a case, four or, with a prognosis, five; all of them, or none.
 
     They are written beside their place first and moved there when all are complete, result.json last.
 
@@ -84,12 +127,15 @@ def write_case(result: CaseResult, folder: Path) -> None:
                 pool.submit(write_volume, result.heatmap, scratch / "heatmap.nii.gz"),
                 pool.submit(lambda: montage(result).save(scratch / "montage.png", compress_level=1)),
             ]
+            if result.prognosis:
+                jobs.append(pool.submit(discharge_picture, result.prognosis, scratch / DISCHARGE))
             for job in jobs:
                 job.result()
         text = json.dumps(case_record(result), indent=2, allow_nan=False)
         (scratch / "result.json").write_text(text + "\n")
         (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
-        for name in FILES:
+        (folder / DISCHARGE).unlink(missing_ok=True)  # it may be of an earlier result that had a prognosis
+        for name in (*((DISCHARGE,) if result.prognosis else ()), *FILES):
             (scratch / name).replace(folder / name)
     except OSError as error:
         raise write_fault(folder, error) from error

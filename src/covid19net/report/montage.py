@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from covid19net.pipeline import CaseResult
+from covid19net.report.discharge import INTENDED_USE, summary
 from covid19net.volume import Box, Finding
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ BANNERS = {  # findings no reader may miss
     "odd-slices",
     "orientation-unknown",
     "out-of-distribution",
+    "prognosis-demonstration",
     "weights-demonstration",
 }
-INTENDED_USE = "Research software, not a medical device. Not for diagnosis or treatment."
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ def _header(result: CaseResult, width: int) -> list[tuple[str, int, tuple[int, i
         ),
         (f"Lung volume: {sides}", 17, INK, False),
     ]
+    if result.prognosis:
+        lines += [(text, 17, INK, False) for text in _wrapped(summary(result.prognosis), width, 17)]
     for finding in sorted(result.findings, key=_importance):
         shown = finding.code in BANNERS
         lines += [(t, 15, INK if shown else FAINT, shown) for t in _wrapped(_sentence(finding), width, 15)]
