@@ -10,14 +10,7 @@ from covid19net.cohort import Patient
 from covid19net.errors import InputError
 from covid19net.io import write_volume
 from covid19net.study import analyses
-from covid19net.study.analyses import (
-    FEATURES,
-    Analysis,
-    analysis_key,
-    analyze_cohort,
-    read_features,
-    write_features,
-)
+from covid19net.study.analyses import analysis_key, analyze_cohort
 
 
 @pytest.fixture(scope="module")
@@ -80,50 +73,9 @@ def test_a_bad_scan_is_a_row_with_its_reason(first, patient, models, tmp_path):
         analyze_cohort([bad], models, folder)
 
 
-def test_a_folder_that_cannot_be_written_stops_the_study(first, patient, models, tmp_path, monkeypatch):
-    analysis, _ = first
+def test_a_folder_that_cannot_be_written_stops_the_study(patient, models, tmp_path, monkeypatch):
     prepared = analyses._Prepared("key", image=np.zeros((48, 240, 360), np.float32))
     monkeypatch.setattr(analyses, "_prepare", lambda *_: prepared)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="key.json"):
+    with pytest.raises(InputError, match=r"key\.json"):
         analyze_cohort([patient], models, tmp_path / "file" / "analyses")
-
-
-def stored(seed):
-    rng = np.random.default_rng(seed)
-    features = np.array([float(f"{value:.7g}") for value in rng.normal(size=64)])
-    return Analysis(0.25, features, 3.5, dict.fromkeys(analyses.NAMES, 1.5), ("metal",), "ab12")
-
-
-def test_stored_features_are_read_back(tmp_path):
-    patients = [Patient("a", 2), Patient("b", 3), Patient("absent", 4)]
-    kept = {"a": stored(1), "b": replace(stored(2), distance=None, density={}, findings=(), weights="")}
-    found = read_features(write_features(patients, kept, tmp_path / "features.csv"))
-    assert list(found) == ["a", "b"]
-    for name, analysis in kept.items():
-        assert np.array_equal(found[name].features, analysis.features)
-        assert found[name].distance == analysis.distance
-        assert found[name].density == analysis.density
-        assert found[name].findings == analysis.findings
-        assert found[name].weights == analysis.weights
-
-
-@pytest.mark.parametrize(
-    ("change", "fault"),
-    [
-        (lambda rows: [rows[0].replace("f07", "g07"), *rows[1:]], "no column f07"),
-        (lambda rows: rows[:1], "no rows"),
-        (lambda rows: [*rows, rows[1]], "row 3: patient_id a stands twice"),
-        (lambda rows: [rows[0], rows[1].replace("0.25", "soon", 1)], "row 2: could not convert"),
-        (lambda rows: [rows[0], rows[1].replace("0.25", "25", 1)], "row 2: a probability lies"),
-    ],
-)
-def test_a_bad_table_of_features_is_refused(tmp_path, change, fault):
-    path = write_features([Patient("a", 2)], {"a": stored(1)}, tmp_path / "features.csv")
-    path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
-    with pytest.raises(InputError, match=fault):
-        read_features(path)
-
-
-def test_there_are_as_many_names_as_features():
-    assert len(set(FEATURES)) == 64

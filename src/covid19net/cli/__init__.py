@@ -16,6 +16,7 @@ from covid19net.cli.audit import audit
 from covid19net.cli.cohort import cohort_app
 from covid19net.cli.phantom import phantom_app
 from covid19net.cli.prognosis import prognosis_app
+from covid19net.cli.study import study
 from covid19net.cli.terminal import fault_of, say
 from covid19net.cli.train import train_app
 from covid19net.cli.weights import weights_app
@@ -30,7 +31,7 @@ app = typer.Typer(
     help="From a chest CT to a COVID-19 probability, lung masks and a map of suspicious areas. "
     "Research software, not a medical device.",
 )
-for command in (analyze, convert, doctor, demo, audit):
+for command in (analyze, convert, doctor, demo, study, audit):
     app.command()(command)
 app.add_typer(weights_app, name="weights")
 app.add_typer(cohort_app, name="cohort")

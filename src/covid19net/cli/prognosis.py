@@ -70,18 +70,30 @@ def prognosis_recalibrate(
     ] = None,
 ) -> None:
     """Keep who stays longer, learn anew how long: the baseline hazard from a hospital's own patients."""
-    from covid19net.cohort import read_manifest
-    from covid19net.prognosis.model import FEATURES
+    from covid19net.cohort import FEWEST_DAYS, is_followed, read_manifest
+    from covid19net.features import FEATURES, read_features
     from covid19net.prognosis.model_file import write_model
     from covid19net.prognosis.outcome import outcome_of
     from covid19net.prognosis.recalibrate import recalibrate
-    from covid19net.prognosis.sample import read_features, sample_covariates
+    from covid19net.prognosis.sample import sample_covariates
 
     known = _model(model)
-    patients = read_manifest(table, needs=["patient_id"])
+    everybody = read_manifest(table, needs=["patient_id"])
+    patients = [patient for patient in everybody if is_followed(patient)]
+    if not patients:
+        raise InputError(
+            f"{table.name}: nobody with COVID-19 has follow-up of more than {FEWEST_DAYS:g} days"
+        )
+    if len(patients) < len(everybody):
+        say(
+            f"{len(everybody) - len(patients)} of {len(everybody)} patients are left out: not followed for "
+            f"more than {FEWEST_DAYS:g} days with COVID-19"
+        )
     outcome = outcome_of(patients, known.about.end_point)
-    wanted = [name for name in known.covariates if name in FEATURES]
-    values = read_features(features or table, wanted) if wanted else {}
+    values = read_features(features or table) if set(known.covariates) & set(FEATURES) else {}
+    others = {analysis.weights for analysis in values.values()} - {known.about.diagnosis_sha256, ""}
+    if others:
+        raise InputError(f"{(features or table).name}: its features come from other weights than the model's")
     x = sample_covariates(patients, known.covariates, values)
     synthetic = any(bool(patient.values.get("synthetic")) for patient in patients)
     new, found = recalibrate(known, outcome, x, origin, demonstration=synthetic)

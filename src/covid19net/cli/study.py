@@ -1,11 +1,10 @@
 """The command that makes a study of a manifest."""
 
-from collections.abc import Callable
 import os
 from pathlib import Path
 import shlex
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,10 +17,6 @@ from covid19net.cli.terminal import (
     progress_bar,
     say,
 )
-from covid19net.errors import InputError
-
-if TYPE_CHECKING:
-    from covid19net.study.sets import Options
 
 
 def study(  # noqa: PLR0913 - each argument is an option of the command
@@ -37,12 +32,15 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
     threshold: Annotated[
         str, typer.Option(help="youden (of the training set), card, released (0.8), or a number.")
     ] = "youden",
-    direction: Annotated[str, typer.Option(help="Of the selection: forward, backward or both.")] = "both",
-    criterion: Annotated[str, typer.Option(help="Of the selection: aic, bic or p.")] = "aic",
+    direction: Annotated[
+        Literal["forward", "backward", "both"], typer.Option(help="Of the selection of covariates.")
+    ] = "both",
+    criterion: Annotated[Literal["aic", "bic", "p"], typer.Option(help="Of the selection.")] = "aic",
     most: Annotated[int | None, typer.Option(min=1, help="Covariates selected at most.")] = None,
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws of the whole selection; 0: none.")] = 200,
     missing: Annotated[
-        str, typer.Option(help="Age, sex or comorbidity missing: refuse, exclude or median.")
+        Literal["refuse", "exclude", "median"],
+        typer.Option(help="What to do with patients whose age, sex or comorbidity is missing."),
     ] = "refuse",
     seed: Annotated[int, typer.Option(min=0, help="Of every bootstrap.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes and threads; 0 for one a core.")] = 0,
@@ -50,7 +48,7 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
     device: DeviceOption = "auto",
     home: HomeOption = None,
 ) -> None:
-    """Analyze what is not yet analyzed, then every table and figure of the paper, beside the published numbers.
+    """Analyze what is not yet analyzed, then every table and figure, beside the published numbers.
 
     OUT gets report.html, tables, figures, results.json, features.csv and the prognostic model.
     """

@@ -4,6 +4,7 @@ Nothing that is missing is dropped or filled in unless a named option says so; w
 belongs beside every result made from it.
 """
 
+from covid19net.cohort.follow_up import FEWEST_DAYS, is_followed
 from covid19net.cohort.manifest import (
     COLUMNS,
     COMORBIDITIES,
@@ -23,6 +24,7 @@ __all__ = [
     "COLUMNS",
     "COMORBIDITIES",
     "FAULTS_SHOWN",
+    "FEWEST_DAYS",
     "NOT_KNOWN",
     "THIN",
     "ClinicalTable",
@@ -32,6 +34,7 @@ __all__ = [
     "check_survival",
     "check_two_classes",
     "clinical",
+    "is_followed",
     "read_manifest",
     "slices_of",
     "strata_of",

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 
+from covid19net.cohort.follow_up import FEWEST_DAYS
 from covid19net.cohort.manifest import COMORBIDITIES, Patient, Value
 from covid19net.cohort.missing import any_comorbidity
 from covid19net.errors import InputError
 from covid19net.table import INDENT, Table
 
-FOLLOWED = 5.0  # days; the paper's prognosis takes patients followed for longer
 TYPES = ("bacterial", "mycoplasma", "viral", "fungal")  # the paper's order; others follow by name
 UNNAMED = "type not known"
 NOT_RECORDED = "NA"
@@ -154,4 +154,4 @@ def _followed(members: Sequence[Patient]) -> str:
     days = [float(str(p.values["days"])) for p in members if "days" in p.values]
     if not days:
         return NOT_RECORDED
-    return _share([n < len(days) and days[n] > FOLLOWED for n in range(len(members))])
+    return _share([n < len(days) and days[n] > FEWEST_DAYS for n in range(len(members))])

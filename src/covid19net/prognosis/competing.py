@@ -84,7 +84,7 @@ def incidence(outcome: Outcome, cause: int, name: str, *, level: float = 0.95) -
     variance = _variance(at_risk, mine, every, before, probability)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = quantile(level) * np.sqrt(variance) / np.abs(probability * np.log(probability))
-        low, high = (probability ** np.exp(side * spread) for side in (1, -1))
+        low, high = (np.asarray(probability ** np.exp(side * spread)) for side in (1, -1))
     certain = (probability <= 0) | (probability >= 1)
     low, high = np.where(certain, probability, low), np.where(certain, probability, high)
     kept = mine > 0
@@ -99,7 +99,8 @@ def incidence(outcome: Outcome, cause: int, name: str, *, level: float = 0.95) -
 
 
 def _on(day: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    return np.bincount(np.searchsorted(day, seen), minlength=day.size)
+    counts: np.ndarray = np.bincount(np.searchsorted(day, seen), minlength=day.size)
+    return counts
 
 
 def _variance(
@@ -115,7 +116,7 @@ def _variance(
     g0, g1, g2 = (np.cumsum(greenwood * probability**k) for k in (0, 1, 2))
     c0, c1 = (np.cumsum(crossed * probability**k) for k in (0, 1))
     total = probability**2 * g0 - 2 * probability * g1 + g2 + np.cumsum(binomial)
-    return np.maximum(total - 2 * (probability * c0 - c1), 0.0)
+    return np.asarray(np.maximum(total - 2 * (probability * c0 - c1), 0.0))
 
 
 def cause_specific(
@@ -142,8 +143,8 @@ def cause_specific(
         fit = maximise(risk_sets(own, covariates))
         errors = np.sqrt(np.diag(fit.covariance))
         for name, value, error in zip(names, fit.coefficients.tolist(), errors.tolist(), strict=True):
-            limits = [float(np.exp(value + side * quantile(level) * error)) for side in (-1, 1)]
-            ratio = Estimate(float(np.exp(value)), *limits, level)
+            low, high = (float(np.exp(value + side * quantile(level) * error)) for side in (-1, 1))
+            ratio = Estimate(float(np.exp(value)), low, high, level)
             p = float(2 * norm.sf(abs(value) / error))
             rows.append(CauseRow(cause, name, value, ratio, p, outcome.size, events))
     return tuple(rows)

@@ -135,18 +135,20 @@ def waiting_curve(outcome: Outcome, name: str, *, level: float = 0.95) -> Waitin
     low, high = np.where(gone, 0.0, low), np.where(gone, 0.0, high)
     start = np.zeros(1)
     time = np.append(start, steps.day)
-    curves = [np.append(1.0, values) for values in (waiting, low, high)]
+    waiting, low, high = (np.append(1.0, values) for values in (waiting, low, high))
     return WaitingCurve(
         name,
         time,
-        *curves,
+        waiting,
+        low,
+        high,
         censored=np.sort(outcome.time[~outcome.event]),
         times=np.sort(outcome.time),
         patients=outcome.size,
         events=int(outcome.event.sum()),
-        median=_reached(time, curves[0]),
-        median_low=_reached(time, curves[1]),
-        median_high=_reached(time, curves[2]),
+        median=_reached(time, waiting),
+        median_low=_reached(time, low),
+        median_high=_reached(time, high),
     )
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from covid19net.errors import InputError
+from covid19net.features import FEATURES
 from covid19net.prognosis.curve import Baseline, Cause, PatientCurve, cumulative_incidence, patient_curve
 from covid19net.prognosis.outcome import END_POINTS
 
-FEATURES = tuple(f"f{i:02d}" for i in range(64))  # the 64-dimensional DL feature, in its order
 UNITS = {"age": "years", "sex_male": "1 male, 0 female", "comorbidity": "1 any, 0 none"} | dict.fromkeys(
     FEATURES, "DL feature"
 )

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-import csv
 from dataclasses import dataclass, field
 import hashlib
 import json
@@ -11,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from covid19net.cohort import Patient, write_table
-from covid19net.density import NAMES, lung_density
+from covid19net.cohort import Patient
+from covid19net.density import lung_density
 from covid19net.diagnose import probability_of
 from covid19net.errors import Covid19netError, InputError
+from covid19net.features import Analysis
 from covid19net.gate import check_hounsfield, check_lungs
 from covid19net.io.files import write_fault, write_whole
 from covid19net.pipeline import Models
@@ -23,29 +23,7 @@ from covid19net.train.images import image_key, scan_and_lungs
 from covid19net.weights.reference import feature_distance
 
 RECIPE = "study-analysis-1"  # of what is computed for a scan; another name computes every scan anew
-FEATURES = tuple(f"f{i:02d}" for i in range(64))
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Analysis:
-    """What the networks and the HU say of one patient.
-
-    Attributes:
-        probability: of COVID-19 against other pneumonia, in [0, 1].
-        features: DL features, float64, (64,).
-        distance: of the features from the training images of the network; None where that is not known.
-        density: name -> value, see `Density`; empty where it was not measured.
-        findings: codes a reader must know.
-        weights: SHA-256 of the diagnosis network; empty where that is not known.
-    """
-
-    probability: float
-    features: np.ndarray
-    distance: float | None = None
-    density: Mapping[str, float] = field(default_factory=dict)
-    findings: tuple[str, ...] = ()
-    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,9 +171,13 @@ def _keep(analysis: Analysis, path: Path) -> None:
         "weights": analysis.weights,
     }
     text = json.dumps(record, allow_nan=False) + "\n"
+
+    def write(part: Path) -> None:
+        part.write_text(text)
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda part: part.write_text(text))
+        write_whole(path, write)
     except OSError as error:
         fault = write_fault(path, error)
         raise _StoreError(str(fault)) if isinstance(fault, InputError) else fault from error
@@ -220,66 +202,3 @@ def _kept(path: Path) -> Analysis | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def write_features(patients: Sequence[Patient], found: Mapping[str, Analysis], path: Path) -> Path:
-    """Write the analyses as one table: patient_id, probability, f00 to f63, distance, density, findings,
-    weights.
-
-    Raises:
-        InputError: the file cannot be written.
-        ResourceError: the disk is full.
-    """
-    rows = []
-    for patient in patients:
-        analysis = found.get(patient.patient_id)
-        if analysis is None:
-            continue
-        row: dict[str, object] = {
-            "patient_id": patient.patient_id,
-            "probability": f"{analysis.probability:.9g}",
-        }
-        row |= {name: f"{v:.7g}" for name, v in zip(FEATURES, analysis.features.tolist(), strict=True)}
-        row["distance"] = "" if analysis.distance is None else f"{analysis.distance:.6g}"
-        row |= {name: analysis.density.get(name, "") for name in NAMES}
-        row |= {"findings": " ".join(analysis.findings), "weights": analysis.weights}
-        rows.append(row)
-    return write_table(path, rows)
-
-
-def read_features(path: Path) -> dict[str, Analysis]:
-    """Read stored analyses as `write_features` writes them; what follows the features may be absent.
-
-    Raises:
-        InputError: no such file, a column that is missing, a double id, or a cell that is no number, by row.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "not a CSV table"
-        raise InputError(f"{path.name}: {reason.lower()}") from error
-    needs = ("patient_id", "probability", *FEATURES)
-    missing = [name for name in needs if not rows or name not in rows[0]]
-    if missing:
-        raise InputError(f"{path.name}: {'no rows' if not rows else 'no column ' + ', '.join(missing)}")
-    found: dict[str, Analysis] = {}
-    for number, row in enumerate(rows, start=2):
-        if row["patient_id"] in found:
-            raise InputError(f"{path.name}: row {number}: patient_id {row['patient_id']} stands twice")
-        found[row["patient_id"]] = _stored(row, f"{path.name}: row {number}")
-    return found
-
-
-def _stored(row: Mapping[str, str], place: str) -> Analysis:
-    try:
-        probability = float(row["probability"])
-        features = np.array([float(row[name]) for name in FEATURES])
-        distance = float(row["distance"]) if row.get("distance") else None
-        density = {name: float(row[name]) for name in NAMES if row.get(name)}
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{place}: {error}") from None
-    if not 0 <= probability <= 1 or not np.isfinite(features).all():
-        raise InputError(f"{place}: a probability lies between 0 and 1, features are finite")
-    findings = tuple((row.get("findings") or "").split())
-    return Analysis(probability, features, distance, density, findings, row.get("weights") or "")

@@ -77,7 +77,7 @@ class Diagnosis:
 
 def study_diagnosis(
     sets: Mapping[str, StudySet], options: Options, card_threshold: float | None = None
-) -> Diagnosis | None:
+) -> Diagnosis | str:
     """Measure every set with both classes.
 
     Args:
@@ -86,15 +86,15 @@ def study_diagnosis(
         card_threshold: of the weights, where they are known.
 
     Returns:
-        The results; None where nobody has a label.
+        The results, or why there are none.
 
     Raises:
-        InputError: labels of one class only, or a threshold that cannot be had.
+        InputError: a threshold that cannot be had.
     """
     labelled = {name: part.labelled() for name, part in sets.items()}
     labelled = {name: part for name, part in labelled.items() if part.patients}
     if not labelled:
-        return None
+        return "diagnosis: no patient has a label"
     notes, whole = [], {}
     for name, part in labelled.items():
         if 0 < part.label.sum() < part.label.size:
@@ -106,7 +106,7 @@ def study_diagnosis(
             only = "COVID-19" if part.label.all() else "other pneumonia"
             notes.append(f"{name}: {part.label.size} patients with {only} only; no diagnosis to judge")
     if not whole:
-        raise InputError(f"two classes are needed in one set at least: {'; '.join(notes)}")
+        return f"diagnosis: two classes are needed in one set at least; {'; '.join(notes)}"
     thresholds = _thresholds(whole.get(options.training), card_threshold)
     threshold, origin = _chosen(options.threshold, thresholds, options.training)
     baseline = _baseline(whole.get(options.training))

@@ -6,6 +6,7 @@ import numpy as np
 
 from covid19net.evaluate import Stratum, decision_curve, roc_curve
 from covid19net.evaluate.audit import audit
+from covid19net.evaluate.results import read_results
 from covid19net.evaluate.space import principal_components
 from covid19net.report.study_page import FigurePart, ListPart, Paragraph, Part, Section
 from covid19net.study import tables
@@ -18,16 +19,19 @@ FEWEST_POINTS = 3  # patients of whom a plane can be drawn
 
 def diagnosis_sections(diagnosis: Diagnosis, shelf: Shelf) -> list[Section]:
     """Performance, calibration, baseline and strata, each with its tables and figures."""
-    doubts = audit(tables.audit_rows(diagnosis))
-    told = [f"{doubt.row}, {doubt.column}: {doubt.message}" for doubt in doubts]
+    plain = tables.audited_table(diagnosis)
+    plain.write(shelf.folder / "tables")
+    told = [str(doubt) for doubt in audit(read_results(shelf.folder / "tables" / f"{plain.name}.csv").rows)]
     performance: list[Part] = [
         shelf.table(tables.table_two(diagnosis)),
         _roc(diagnosis, shelf),
         _scores(diagnosis, shelf),
         shelf.table(tables.thresholds_table(diagnosis)),
         Paragraph(
-            "The set the network was trained on, if it is among these, judges it too kindly; the card of the weights says "
-            "what they have seen. Youden's threshold is chosen on the training set and so judges that set too kindly."
+            "The set the network was trained on, if it is among these, judges it too kindly; the card of "
+            "the weights says "
+            "what they have seen. Youden's threshold is chosen on the training set and so judges that set "
+            "too kindly."
         ),
         Paragraph(
             "Audit of this Table 2: no number is impossible or implausible."
@@ -56,7 +60,8 @@ def _roc(diagnosis: Diagnosis, shelf: Shelf) -> FigurePart:
     return shelf.figure(
         "figure-3-roc",
         roc_figure(curves, diagnosis.threshold, shelf.mark),
-        f"Figure 3, ROC curves. Marks: the threshold {diagnosis.threshold:.4g}. Areas with 95 % DeLong intervals.",
+        f"Figure 3, ROC curves. Marks: the threshold {diagnosis.threshold:.4g}. Areas with 95 % DeLong "
+        f"intervals.",
         f"ROC curves of every set. {areas}.",
     )
 
@@ -88,7 +93,8 @@ def _use(diagnosis: Diagnosis, shelf: Shelf) -> list[Part]:
         shelf.figure(
             "calibration",
             calibration_figure(known, shelf.mark),
-            "Reliability: observed share of COVID-19 against the predicted probability, with Wilson intervals.",
+            "Reliability: observed share of COVID-19 against the predicted probability, with Wilson "
+            "intervals.",
             f"Reliability diagrams of {', '.join(name for name, _ in known)}.",
         ),
     ]
@@ -114,8 +120,10 @@ def _baseline(diagnosis: Diagnosis, shelf: Shelf) -> list[Section]:
     if table is None:
         return []
     text = (
-        "Density statistics of the lungs with logistic regression, the simplest model that could do. In this field "
-        "such baselines often tie with deep models; a network that does not beat it has not shown that it sees more."
+        "Density statistics of the lungs with logistic regression, the simplest model that could do. In "
+        "this field "
+        "such baselines often tie with deep models; a network that does not beat it has not shown that it "
+        "sees more."
     )
     return [Section("A simple baseline", (Paragraph(text), shelf.table(table)))]
 
@@ -124,7 +132,8 @@ def _strata(diagnosis: Diagnosis, shelf: Shelf) -> list[Part]:
     from covid19net.report.figure_forest import stratum_figure
 
     text = (
-        "Every metric by centre, type of pneumonia, slice thickness, kernel, vendor, sex, age and severity, as far as "
+        "Every metric by centre, type of pneumonia, slice thickness, kernel, vendor, sex, age and "
+        "severity, as far as "
         "the manifest holds them. A score that works in one stratum only may have learned the stratum."
     )
     parts: list[Part] = [Paragraph(text)]
@@ -167,7 +176,8 @@ def space_section(sets: Mapping[str, StudySet], shelf: Shelf) -> list[Section]:
     figure = shelf.figure(
         "figure-6e-features",
         pca_figure(space, classes, shelf.mark),
-        f"Figure 6e, the 64 DL features of {count} patients in the plane of their first two principal components, which "
+        f"Figure 6e, the 64 DL features of {count} patients in the plane of their first two principal "
+        f"components, which "
         f"hold {shares} of the variance.",
         "Principal components of the DL features, COVID-19 against other pneumonia.",
     )

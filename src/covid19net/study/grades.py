@@ -1,4 +1,4 @@
-"""Mild and severe COVID-19 apart, which the paper names as a limit of its own: do the risk groups hold in each?"""
+"""Mild and severe COVID-19 apart, which the paper names among its limits: do the risk groups hold?"""
 
 from dataclasses import dataclass
 

@@ -5,6 +5,7 @@ The model is made on the training set alone; every other set is judged with its 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,23 +13,27 @@ from covid19net.cohort import clinical
 from covid19net.errors import InputError
 from covid19net.evaluate import Estimate
 from covid19net.evaluate.estimate import quantile
+from covid19net.features import FEATURES
 from covid19net.prognosis.competing import CauseRow, Incidence, cause_specific, incidence
 from covid19net.prognosis.concordance import TimedAuc, concordance, time_dependent_auc
-from covid19net.prognosis.cox import CoxTable, HazardRatio, choose_ridge, cox_table, univariable
+from covid19net.prognosis.cox import CoxTable, Univariable, cox_table, univariable
+from covid19net.prognosis.fit import fit_model
 from covid19net.prognosis.groups import LogRank, WaitingCurve, by_group, logrank, split
-from covid19net.prognosis.model import FEATURES, About, PrognosticModel, fit_model
+from covid19net.prognosis.model import About, PrognosticModel
 from covid19net.prognosis.model import predictor as log_hazard
 from covid19net.prognosis.optimism import Optimism, optimism
 from covid19net.prognosis.outcome import COMPETING, END_POINTS, OF_INTEREST, Outcome, outcome_of
 from covid19net.prognosis.partial import maximise, risk_sets
+from covid19net.prognosis.ridge import RidgeChoice, choose_ridge
 from covid19net.prognosis.stepwise import Selection, stepwise
 from covid19net.study.sets import Options, StudySet
 
 FEWEST_EVENTS = 10  # in training, below which nothing is modelled
-CLINICAL = ("age", "sex", "comorbidity")
+CLINICAL = ("age", "sex_male", "comorbidity")
 NAMES = (*FEATURES, *CLINICAL)
 TIMES = (0.25, 0.5, 0.75)  # quantiles of the training set's event days at which the timed AUC is given
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +98,7 @@ class EndPointStudy:
         table: multivariate Cox model of these; None where nothing was selected, like all below but the last.
         model: the same for single patients, with cut and baseline.
         univariable: each covariate alone.
-        ridge: penalty of the penalised model, and its coefficients by covariate.
+        ridge: the penalised model of all covariates that vary.
         causes: cause-specific Cox models, where events compete.
         optimism: of the whole procedure by bootstrap; None where it was not asked for.
         sets: name -> judged set, training first.
@@ -104,8 +109,8 @@ class EndPointStudy:
     selection: Selection
     table: CoxTable | None = None
     model: PrognosticModel | None = None
-    univariable: tuple[HazardRatio, ...] = ()
-    ridge: tuple[float, Mapping[str, float]] | None = None
+    univariable: Univariable | None = None
+    ridge: RidgeChoice | None = None
     causes: tuple[CauseRow, ...] = ()
     optimism: Optimism | None = None
     sets: Mapping[str, Judged] = field(default_factory=dict)
@@ -211,7 +216,7 @@ def _modelled(
         cox_table(training.outcome, x, selection.names, per=per),
         model,
         univariable(training.outcome, training.covariates, NAMES),
-        (rivals.penalty, dict(zip(NAMES, rivals.ridge.tolist(), strict=True))),
+        rivals.choice,
         causes,
         found,
         {name: _judge(each, model, selection, rivals, (training, days)) for name, each in followed.items()},
@@ -224,7 +229,7 @@ class _Rivals:
     """Log hazard ratios of the models beside: clinical alone, and penalised on everything."""
 
     clinical: np.ndarray
-    penalty: float
+    choice: RidgeChoice
     ridge: np.ndarray
 
 
@@ -236,11 +241,10 @@ def _rivals(training: Followed, options: Options) -> _Rivals:
         weights[varies] = maximise(risk_sets(training.outcome, clinical_only[:, varies])).coefficients
     varies = np.ptp(training.covariates, axis=0) > 0
     rng = np.random.default_rng([options.seed, 1])
-    penalty = choose_ridge(training.outcome, training.covariates[:, varies], rng)
+    choice = choose_ridge(training.outcome, training.covariates[:, varies], rng)
     ridge = np.zeros(len(NAMES))
-    sets = risk_sets(training.outcome, training.covariates[:, varies])
-    ridge[varies] = maximise(sets, ridge=penalty).coefficients
-    return _Rivals(weights, penalty, ridge)
+    ridge[varies] = choice.coefficients
+    return _Rivals(weights, choice, ridge)
 
 
 def _causes(
@@ -267,7 +271,7 @@ def _judge(
     group = split(risk, model.cut)
     notes = []
 
-    def attempt[T](make: Callable[[], T]) -> T | None:
+    def attempt(make: Callable[[], T]) -> T | None:
         try:
             return make()
         except InputError as fault:

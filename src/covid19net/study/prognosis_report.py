@@ -1,5 +1,7 @@
 """The prognostic sections of a study's report: Figure 4 and what stands behind and beside it."""
 
+import numpy as np
+
 from covid19net.prognosis.outcome import END_POINTS
 from covid19net.report.study_page import ListPart, Paragraph, Part, Section
 from covid19net.study import prognosis_tables as tables
@@ -67,7 +69,8 @@ def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     figure = shelf.figure(
         "figure-4-groups" if study.end_point == "discharge" else f"groups-{study.end_point}",
         waiting_figure(panels, mark=shelf.mark, y_label=WAITING[study.end_point]),
-        f"Figure 4, Kaplan-Meier curves of the risk groups, {study.end_point}. Ticks: last seen without the event; a "
+        f"Figure 4, Kaplan-Meier curves of the risk groups, {study.end_point}. Ticks: last seen without "
+        f"the event; a "
         "competing event counts as such, as in the paper. Below: numbers at risk.",
         f"Kaplan-Meier curves of low and high risk in {', '.join(study.sets)}.",
     )
@@ -124,7 +127,7 @@ def _discrimination(study: EndPointStudy, shelf: Shelf) -> list[Part]:
 
     parts: list[Part] = [shelf.table(tables.concordance_table(study))]
     curves = [
-        (name, [one.day for one in judged.timed], [one.auc for one in judged.timed])
+        (name, np.array([one.day for one in judged.timed]), [one.auc for one in judged.timed])
         for name, judged in study.sets.items()
         if judged.timed
     ]
@@ -133,7 +136,8 @@ def _discrimination(study: EndPointStudy, shelf: Shelf) -> list[Part]:
             shelf.figure(
                 f"timed-auc-{study.end_point}",
                 timed_auc_figure(curves, shelf.mark),
-                "Cumulative/dynamic AUC: who has had the event by a day against who has not, censoring weighted. The "
+                "Cumulative/dynamic AUC: who has had the event by a day against who has not, censoring "
+                "weighted. The "
                 "training set judges itself too kindly.",
                 f"AUC by day in {', '.join(name for name, _, _ in curves)}.",
             )
@@ -148,7 +152,8 @@ def _discrimination(study: EndPointStudy, shelf: Shelf) -> list[Part]:
             shelf.figure(
                 f"selection-{slug(study.end_point)}",
                 selection_figure(shares, shelf.mark, chosen=chosen),
-                "How often the bootstrap chose each covariate: a selection that changes from sample to sample says little "
+                "How often the bootstrap chose each covariate: a selection that changes from sample to "
+                "sample says little "
                 "about single covariates.",
                 "Bars: share of bootstrap draws that selected each covariate.",
             )
@@ -163,7 +168,8 @@ def _competing(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     if not panels:
         return []
     text = (
-        "Whoever dies is never discharged. Counted as censored, as above and in the paper, they are treated as if they "
+        "Whoever dies is never discharged. Counted as censored, as above and in the paper, they are "
+        "treated as if they "
         "could still be; here both events compete."
         if study.end_point == "discharge"
         else "Discharge and death end the waiting for this event; here they compete with it."
@@ -174,7 +180,8 @@ def _competing(study: EndPointStudy, shelf: Shelf) -> list[Part]:
             f"incidence-{study.end_point}",
             incidence_figure(panels, shelf.mark),
             f"Cumulative incidence after Aalen and Johansen by risk group, {study.end_point}.",
-            f"Cumulative incidence of the event and of what competes in {', '.join(name for name, _ in panels)}.",
+            f"Cumulative incidence of the event and of what competes in "
+            f"{', '.join(name for name, _ in panels)}.",
         ),
     ]
     if study.causes:

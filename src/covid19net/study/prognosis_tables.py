@@ -1,21 +1,23 @@
 """Tables of the prognostic half of a study."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from covid19net.prognosis.cox import CoxTable, HazardRatio
+from covid19net.prognosis.cox import HazardRatio
+from covid19net.prognosis.groups import WaitingCurve, mean_wait
 from covid19net.prognosis.optimism import Optimism
-from covid19net.prognosis.outcome import END_POINTS
-from covid19net.prognosis.stepwise import Selection
+from covid19net.prognosis.outcome import COMPETING
 from covid19net.study.grades import Grade
-from covid19net.study.prognosis import EndPointStudy, Judged
+from covid19net.study.prognosis import EndPointStudy
 from covid19net.study.published import FIGURE_4, SELECTED
-from covid19net.study.tables import p_value, percent, ratio
+from covid19net.study.tables import p_value, ratio
 from covid19net.table import INDENT, Table
 
-TITLES = {"age": "age", "sex": "sex, male", "comorbidity": "any comorbidity"}
-MOST_UNIVARIABLE = 15  # rows on the page; the others are in results.json
+TITLES = {"age": "age", "sex_male": "sex, male", "comorbidity": "any comorbidity"}
+UNITLESS = ("sex_male", "comorbidity")
+MOST_UNIVARIABLE = 15  # rows on the page; all are in results.json
+COUNTED = 6  # days at which the numbers at risk are given, as in the paper's figure
 
 
 def title_of(name: str) -> str:
@@ -23,30 +25,34 @@ def title_of(name: str) -> str:
     return TITLES.get(name, f"DL feature {name[1:]}")
 
 
-def _label(row: HazardRatio) -> str:
-    unit = {"age": f"per {row.per:g} years"}.get(row.name, f"per {row.per:.3g} (1 sd)")
-    return title_of(row.name) if row.name in ("sex", "comorbidity") else f"{title_of(row.name)}, {unit}"
+def label_of(row: HazardRatio) -> str:
+    """A covariate with the unit of its hazard ratio."""
+    if row.name in UNITLESS:
+        return title_of(row.name)
+    unit = f"{row.per:g} years" if row.name == "age" else f"{row.per:.3g}"
+    return f"{title_of(row.name)}, per {unit}"
 
 
 def selection_table(study: EndPointStudy) -> Table:
     """The path of the selection, step by step."""
     selection = study.selection
-    rows = [("0", "start", f"{selection.start_criterion:.2f}", "", "")]
+    rows = [("0", "no covariate", f"{selection.null:.2f}", "", "")]
     rows += [
         (
             str(step.number),
-            f"{step.action}{title_of(step.name)}",
-            f"{step.criterion:.2f}",
-            p_value(step.p),
-            title_of(step.runner_up) if step.runner_up else "",
+            f"{step.move.action} {title_of(step.move.name)}",
+            f"{step.move.criterion:.2f}",
+            p_value(step.move.p),
+            f"{step.runner_up.action} {title_of(step.runner_up.name)}" if step.runner_up else "",
         )
         for step in selection.steps
     ]
     notes = [f"{len(selection.names)} covariates selected; the paper's selection chose {SELECTED}."]
-    notes += [f"Left out before: {title_of(lost.name)}: {lost.reason}" for lost in selection.dropped]
-    name = f"selection-{study.end_point}"
-    header = ("step", "change", selection.procedure.criterion.upper(), "p, likelihood ratio", "runner-up")
-    return Table(name, f"Selection, {study.end_point}", header, tuple(rows), tuple(notes))
+    notes += [f"Not offered: {title_of(lost.name)}: {lost.reason}." for lost in selection.dropped]
+    criterion = selection.procedure.criterion.upper()
+    header = ("step", "change", criterion, "p, likelihood ratio", "next best")
+    title = f"Selection of covariates, {study.end_point}"
+    return Table(f"selection-{study.end_point}", title, header, tuple(rows), tuple(notes))
 
 
 def cox_rows(study: EndPointStudy) -> Table:
@@ -55,27 +61,42 @@ def cox_rows(study: EndPointStudy) -> Table:
     assert table is not None
     rows = tuple(
         (
-            _label(row),
-            f"{row.coefficient:.3f}",
-            ratio(row.hazard_ratio),
-            p_value(row.p),
-            p_value(row.proportional_p),
+            label_of(r),
+            f"{r.coefficient * r.per:.3f}",
+            ratio(r.hazard_ratio),
+            p_value(r.p),
+            p_value(r.proportional_p),
         )
-        for row in table.rows
+        for r in table.rows
     )
-    good = (
-        "a ratio below 1 is a longer stay"
-        if study.end_point == "discharge"
-        else "a ratio above 1 is a worse course"
-    )
+    direction = "below 1: a longer stay" if study.end_point == "discharge" else "above 1: a worse course"
     notes = (
-        f"{table.patients} patients, {table.events} events; likelihood-ratio p {p_value(table.likelihood_ratio_p)}; "
-        f"AIC {table.aic:.1f}; {good}.",
-        "p and intervals do not know of the selection: they are too small and too narrow.",
-        "Proportional hazards: p of the test on scaled Schoenfeld residuals; small values speak against.",
+        f"{table.patients} patients, {table.events} events; AIC {table.aic:.1f}; p of the whole model "
+        f"{p_value(table.p)}; concordance {ratio(table.concordance)} on the same patients.",
+        f"A hazard ratio {direction}. DL features per standard deviation.",
+        "The covariates were selected on these patients: p and intervals are too small and too narrow.",
+        f"Proportional hazards by scaled Schoenfeld residuals: small p speaks against; all together "
+        f"{p_value(table.proportional_p)}.",
     )
     header = ("", "log hazard ratio", "hazard ratio (95 % CI)", "p", "p, proportional hazards")
     return Table(f"cox-{study.end_point}", f"Multivariate Cox model, {study.end_point}", header, rows, notes)
+
+
+def univariable_table(study: EndPointStudy) -> Table:
+    """Each covariate alone, the clearest first, clinical ones always."""
+    assert study.univariable is not None
+    rows = sorted(study.univariable.rows, key=lambda row: (row.name not in TITLES, row.p))
+    shown = rows[: MOST_UNIVARIABLE + len(TITLES)]
+    cells = tuple((label_of(r), ratio(r.hazard_ratio), p_value(r.p)) for r in shown)
+    notes = (
+        [f"{len(rows) - len(shown)} DL features with larger p are in results.json."]
+        if len(rows) > len(shown)
+        else []
+    )
+    notes += ["Not corrected for the number of tests."]
+    name = f"univariable-{study.end_point}"
+    header = ("", "hazard ratio (95 % CI)", "p")
+    return Table(name, f"Each covariate alone, {study.end_point}", header, cells, tuple(notes))
 
 
 def groups_table(study: EndPointStudy) -> Table:
@@ -84,33 +105,131 @@ def groups_table(study: EndPointStudy) -> Table:
     for name, judged in study.sets.items():
         printed = FIGURE_4.get(name) if study.end_point == "discharge" else None
         p = p_value(judged.test.p) if judged.test else "NA"
-        rows.append((name, "", "", "", "", p, printed.p if printed else ""))
+        rows.append((name, "", "", "", "", p, f"p {printed.p}" if printed else ""))
+        horizon = min(float(curve.times[-1]) for curve in judged.curves)
         for curve in judged.curves:
-            at_risk = "" if printed is None else str(getattr(printed, curve.name)[0])
-            median = "not reached" if curve.median is None else f"{curve.median:.1f}"
-            rows.append(
-                (
-                    f"{INDENT}{curve.name} risk",
-                    str(curve.patients),
-                    str(curve.events),
-                    median,
-                    _mean(curve),
-                    "",
-                    at_risk,
-                )
-            )
+            size = str(getattr(printed, curve.name)[0]) if printed else ""
+            counts = str(curve.patients), str(curve.events)
+            mean = mean_wait(curve, horizon)
+            waiting = f"{mean.value:.1f} ({mean.low:.1f} to {mean.high:.1f}) of {horizon:g}"
+            rows.append((f"{INDENT}{curve.name} risk", *counts, _median(curve), waiting, "", size))
     assert study.model is not None
     notes = (
-        f"High risk: at or above the median risk of the training set ({study.model.cut:.3f}), the same cut in every set.",
-        "Training: the groups were made from the same patients (resubstitution); their difference is too large, as is the "
-        "paper's.",
+        f"High risk: at or above the training set's median risk ({study.model.cut:.3f}); the same cut in "
+        f"every set.",
+        "The groups of the training set are judged by the patients that made them (resubstitution): their "
+        "difference is too large, and so is the paper's.",
+        "Mean: restricted to the last day on which both groups are followed. Published: Wang et al. 2020, "
+        "log-rank p and patients of each group.",
     )
-    header = ("", "patients", "events", "median, days", "mean to the last day", "p, log-rank", "published")
+    header = (
+        "",
+        "patients",
+        "events",
+        "median days (95 % CI)",
+        "mean days (95 % CI)",
+        "p, log-rank",
+        "published",
+    )
     return Table(f"groups-{study.end_point}", f"Risk groups, {study.end_point}", header, tuple(rows), notes)
 
 
-def _mean(curve: object) -> str:
-    time, waiting = np.asarray(getattr(curve, "time")), np.asarray(getattr(curve, "waiting"))
-    end = float(getattr(curve, "times")[-1])
-    steps = np.diff(np.append(time, end).clip(max=end))
-    return f"{float((steps * waiting).sum()):.1f}"
+def _median(curve: WaitingCurve) -> str:
+    if curve.median is None:
+        return "not reached"
+    low, high = (f"{v:.1f}" if v is not None else "?" for v in (curve.median_low, curve.median_high))
+    return f"{curve.median:.1f} ({low} to {high})"
+
+
+def at_risk_table(study: EndPointStudy) -> Table | None:
+    """Numbers at risk beside those of the paper's Figure 4; None where no set has its name."""
+    rows, days = [], np.arange(COUNTED) * 10.0
+    for name, judged in study.sets.items():
+        if name not in FIGURE_4:
+            continue
+        for curve in judged.curves:
+            own = " ".join(str(n) for n in curve.at_risk(days))
+            printed = " ".join(str(n) for n in getattr(FIGURE_4[name], curve.name))
+            rows.append((f"{name}, {curve.name} risk", own, printed))
+    if not rows:
+        return None
+    header = ("", f"at risk on days {', '.join(f'{d:g}' for d in days)}", "published, at the figure's times")
+    return Table("at-risk", "Numbers at risk", header, tuple(rows), ("Still followed just before each day.",))
+
+
+def concordance_table(study: EndPointStudy) -> Table:
+    """How well risk ranks the patients, beside simpler and penalised models."""
+    rows = [
+        (
+            f"{name} (resubstitution)" if place == 0 else name,
+            ratio(judged.concordance),
+            ratio(judged.clinical_concordance),
+            ratio(judged.ridge_concordance),
+            ratio(judged.slope),
+        )
+        for place, (name, judged) in enumerate(study.sets.items())
+    ]
+    assert study.ridge is not None
+    notes = (
+        "Harrell's concordance: 0.5 is chance. Clinical: Cox model of age, sex and comorbidity. Penalised: "
+        "ridge on "
+        f"all covariates (penalty {study.ridge.ridge:.3g}, cross-validated). All made on the training set.",
+        "Slope of the predictor: 1 where the coefficients hold, below 1 where they are too strong.",
+    )
+    header = ("", "selected model", "clinical alone", "penalised", "slope of the selected")
+    title = f"Concordance, {study.end_point}"
+    return Table(f"concordance-{study.end_point}", title, header, tuple(rows), notes)
+
+
+def grades_table(end_point: str, found: Mapping[str, Sequence[Grade]]) -> Table:
+    """Risk groups within mild and severe patients."""
+    rows = []
+    for name, grades in found.items():
+        rows.append((name, "", "", "", "", ""))
+        for grade in grades:
+            low, high = (next((c for c in grade.curves if c.name == g), None) for g in ("low", "high"))
+            medians = [_median(curve) if curve else "nobody" for curve in (low, high)]
+            p = p_value(grade.test.p) if grade.test else grade.reason or "NA"
+            low_median, high_median = medians
+            size, ranked = str(grade.patients), ratio(grade.concordance)
+            rows.append((f"{INDENT}{grade.name}", size, low_median, high_median, p, ranked))
+    header = ("", "patients", "low risk, median days", "high risk, median days", "p, log-rank", "concordance")
+    return Table(f"grades-{end_point}", f"Mild and severe apart, {end_point}", header, tuple(rows))
+
+
+def causes_table(study: EndPointStudy) -> Table:
+    """Cause-specific Cox models."""
+    words = {COMPETING: "competing event"}
+    rows, cause = [], 0
+    for row in study.causes:
+        if row.cause != cause:
+            cause = row.cause
+            title = words.get(cause, study.end_point)
+            rows.append((f"{title} ({row.events} of {row.patients})", "", "", ""))
+        name = f"{INDENT}{title_of(row.name)}, per unit"
+        rows.append((name, f"{row.coefficient:.3f}", ratio(row.hazard_ratio), p_value(row.p)))
+    header = ("", "log hazard ratio", "hazard ratio (95 % CI)", "p")
+    notes = ("Each cause with the other one censored, on the training set.",)
+    title = f"Cause-specific Cox models, {study.end_point}"
+    return Table(f"causes-{study.end_point}", title, header, tuple(rows), notes)
+
+
+def optimism_table(found: Optimism, end_point: str) -> Table:
+    """What is left of the training concordance on new patients."""
+    slope = "none" if found.slope is None else f"{found.slope:.2f} (sd {found.slope_spread:.2f})"
+    rows = (
+        ("concordance as it looks (resubstitution)", ratio(found.apparent)),
+        ("optimism", f"{found.optimism:.3f} (sd {found.spread:.3f})"),
+        ("concordance to expect in new patients", f"{found.corrected:.2f}"),
+        ("slope to expect in new patients", slope),
+        ("draws", str(found.draws)),
+        (f"{INDENT}without any covariate", str(found.empty)),
+        (f"{INDENT}without a model", str(sum(found.failed.values()))),
+    )
+    notes = (
+        "Selection and fit were repeated in every draw. The paper's training curves and AUC are of the kind "
+        "in the first row.",
+        *(f"{count} draws: {reason}." for reason, count in found.failed.items()),
+    )
+    title = f"Optimism of the whole procedure, {end_point}"
+    return Table(f"optimism-{end_point}", title, ("", ""), rows, notes)

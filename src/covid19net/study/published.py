@@ -1,7 +1,7 @@
 """What the paper printed, to stand beside one's own numbers (Wang et al. 2020, Eur Respir J 56:2000775).
 
-As printed, in fractions. The accuracy of validation 2-viral is impossible as printed (see `covid19net audit`),
-and the intervals of the AUC are narrower than these numbers of patients can give.
+As printed, in fractions. The accuracy of validation 2-viral is impossible (see `covid19net audit`), and the
+intervals of the AUC are narrower than these numbers of patients can give.
 """
 
 from dataclasses import dataclass

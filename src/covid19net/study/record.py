@@ -13,7 +13,7 @@ from covid19net.study.sets import StudySet
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON
-    """A result as what JSON knows: dataclasses and mappings become objects, arrays lists, sets of patients ids.
+    """A result as what JSON knows: dataclasses and mappings objects, arrays lists, sets of patients ids.
 
     Numbers are rounded to nine digits. What is not finite cannot be a result and is refused.
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from covid19net.cohort import table_one
-from covid19net.evaluate.audit import audit_example
+from covid19net.evaluate.audit import audit
+from covid19net.evaluate.results import EXAMPLE, read_results
 from covid19net.report.checklist import checklist
-from covid19net.report.montage import INTENDED_USE
+from covid19net.report.discharge import INTENDED_USE
 from covid19net.report.study_page import Banner, ListPart, Paragraph, Part, Section, page, write_page
 from covid19net.study import tables
 from covid19net.study.diagnosis_report import diagnosis_sections, space_section
@@ -53,7 +54,8 @@ def summary(results: Results) -> list[str]:
         for name, measured in results.diagnosis.sets.items():
             found = measured.performance
             lines.append(
-                f"{name}: AUC {tables.ratio(found.auc)}, sensitivity {tables.percent(found.point.sensitivity)} %, "
+                f"{name}: AUC {tables.ratio(found.auc)}, sensitivity "
+                f"{tables.percent(found.point.sensitivity)} %, "
                 f"specificity {tables.percent(found.point.specificity)} %"
             )
     for study in results.prognoses:
@@ -71,14 +73,16 @@ def _cohort(results: Results, shelf: Shelf) -> Section:
     if material.demonstration:
         parts.append(
             Banner(
-                "Demonstration: patients or weights are synthetic. No number of this report says anything about people.",
+                "Demonstration: patients or weights are synthetic. No number of this report says anything "
+                "about people.",
                 "demonstration",
             )
         )
     if material.failures:
         parts.append(
             Banner(
-                f"{len(material.failures)} of {len(material.patients)} patients have no result and are left out."
+                f"{len(material.failures)} of {len(material.patients)} patients have no result and are "
+                f"left out."
             )
         )
     parts += [Banner(note, "warning") for note in dict.fromkeys(_notes(results))]
@@ -116,18 +120,19 @@ def _methods(results: Results) -> Section:
 
 
 def _audit() -> Section:
-    doubts = audit_example()
+    doubts = audit(read_results(EXAMPLE).rows)
     text = (
-        "The paper's own Table 2 under the same audit (covid19net audit --example). Its numbers stand beside those of this "
+        "The paper's own Table 2 under the same audit (covid19net audit --example). Its numbers stand "
+        "beside those of this "
         "study as printed."
     )
-    items = tuple(f"{d.row}, {d.column} ({d.severity}): {d.message}" for d in doubts)
-    return Section("Audit of the published table", (Paragraph(text), ListPart(items)))
+    return Section("Audit of the published table", (Paragraph(text), ListPart(tuple(map(str, doubts)))))
 
 
 def _checklists(results: Results, shelf: Shelf) -> Section:
     text = (
-        "TRIPOD+AI and CLAIM, filled in as far as the software knows the answers. What only the authors of a study can "
+        "TRIPOD+AI and CLAIM, filled in as far as the software knows the answers. What only the authors of "
+        "a study can "
         "answer is marked so."
     )
     return Section(

@@ -1,6 +1,6 @@
 """One manifest to the whole paper, from scans or stored features to the report on disk."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 import json
@@ -10,17 +10,12 @@ import tempfile
 
 from covid19net.cohort import Patient, read_manifest
 from covid19net.errors import InputError
+from covid19net.features import Analysis, read_features, write_features
 from covid19net.io.files import write_fault
 from covid19net.prognosis.model import About
 from covid19net.prognosis.model_file import write_model
 from covid19net.prognosis.stepwise import Selection
-from covid19net.study.analyses import (
-    Analysis,
-    Failure,
-    analyze_cohort,
-    read_features,
-    write_features,
-)
+from covid19net.study.analyses import Failure, analyze_cohort
 from covid19net.study.diagnosis import Diagnosis, study_diagnosis
 from covid19net.study.methods import selection_words, versions
 from covid19net.study.prognosis import EndPointStudy, Followed, study_end_point
@@ -138,8 +133,8 @@ def run_study(source: Source, out: Path, options: Options, *, progress: Progress
         progress: called with (stage, share done).
 
     Raises:
-        Covid19netError: the manifest or features have faults, nothing can be analyzed or computed, or the folder cannot
-            be written.
+        Covid19netError: faults of manifest or features, nothing that can be analyzed or computed, or a
+            folder that cannot be written.
     """
     from covid19net.study.report import compose  # loads the drawing library
 
@@ -189,7 +184,7 @@ def compute(source: Source, material: Material, options: Options, tell: Progress
     tell("diagnosis", 0.0)
     threshold = material.card.options.get("threshold") if material.card else None
     diagnosis = study_diagnosis(sets, options, threshold)
-    absent = [] if diagnosis else ["diagnosis: no patient has a label"]
+    absent = [diagnosis] if isinstance(diagnosis, str) else []
     prognoses = []
     for end_point in (DISCHARGE, *options.end_points):
         tell(f"prognosis, {end_point}", 0.0)
@@ -202,7 +197,10 @@ def compute(source: Source, material: Material, options: Options, tell: Progress
             absent.append(found)
         else:
             prognoses.append(found)
-    return Results(source, options, material, sets, diagnosis, tuple(prognoses), tuple(absent))
+    judged = None if isinstance(diagnosis, str) else diagnosis
+    if judged is None and not prognoses:
+        raise InputError(f"nothing can be studied: {'; '.join(absent)}")
+    return Results(source, options, material, sets, judged, tuple(prognoses), tuple(absent))
 
 
 def _end_point(
@@ -259,7 +257,7 @@ def _about(
 
 
 @contextmanager
-def _folder(out: Path):  # noqa: ANN202
+def _folder(out: Path) -> Iterator[Path]:
     """A scratch folder beside the final files; what was written there takes their place when all is done."""
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,20 +1,19 @@
 """The sets of a study: who belongs to each, with what the networks said of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from covid19net.cohort import Patient
+from covid19net.cohort import Patient, is_followed
+from covid19net.cohort.missing import Missing
 from covid19net.density import NAMES
 from covid19net.errors import InputError
+from covid19net.features import Analysis
 from covid19net.prognosis.outcome import END_POINTS
 from covid19net.prognosis.stepwise import Procedure
-from covid19net.study.analyses import Analysis
 
 WHOLE_TABLE = "all"  # name of the only set of a manifest without the column
-FEWEST_DAYS = 5.0  # the paper's prognosis takes patients followed for more than five days
 VIRAL = "viral"
 
 
@@ -35,9 +34,9 @@ class Options:
 
     training: str = "training"
     threshold: str | float = "youden"
-    procedure: Procedure = Procedure()
+    procedure: Procedure = field(default_factory=Procedure)
     draws: int = 200
-    missing: Literal["refuse", "exclude", "median"] = "refuse"
+    missing: Missing = "refuse"
     end_points: tuple[str, ...] = tuple(name for name in END_POINTS if name != "discharge")
     seed: int = 0
     workers: int = 1
@@ -82,7 +81,7 @@ class StudySet:
 
     def followed(self) -> "StudySet":
         """Those with COVID-19 (or without a label) and follow-up of more than five days."""
-        return self[np.array([_followed(p) for p in self.patients], bool)]
+        return self[np.array([is_followed(p) for p in self.patients], bool)]
 
     def viral(self) -> "StudySet | None":
         """COVID-19 against viral pneumonia alone, as "2-viral" of the paper; None where that is no choice."""
@@ -97,12 +96,6 @@ class StudySet:
 
 def _arrays(part: StudySet) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     return part.probability, part.features, part.density
-
-
-def _followed(patient: Patient) -> bool:
-    values = patient.values
-    known = {"days", "discharged"} <= values.keys() and values.get("label", "covid") == "covid"
-    return known and float(str(values["days"])) > FEWEST_DAYS
 
 
 def study_sets(

@@ -1,7 +1,5 @@
 """Tables 1 to 2 and their companions, from the results, beside what the paper printed."""
 
-from collections.abc import Mapping
-
 from covid19net.evaluate import Estimate, OperatingPoint
 from covid19net.study.diagnosis import Diagnosis, Measured
 from covid19net.study.published import SOURCE, TABLE_2, Printed
@@ -53,10 +51,12 @@ def table_two(diagnosis: Diagnosis) -> Table:
     )  # fmt: skip
     rows = tuple((name, *(column[i] for column in columns)) for i, name in enumerate(names))
     notes = (
-        f"Positive above {diagnosis.threshold:.4g} ({diagnosis.threshold_origin}). 95 % intervals: AUC by DeLong "
+        f"Positive above {diagnosis.threshold:.4g} ({diagnosis.threshold_origin}). 95 % intervals: AUC by "
+        f"DeLong "
         "on the logit scale and by bootstrap, proportions by Wilson.",
         f"Published: {SOURCE}, as printed; the patients and weights were others.",
-        "The printed accuracy of validation 2-viral is impossible, and the printed AUC intervals are narrower "
+        "The printed accuracy of validation 2-viral is impossible, and the printed AUC intervals are "
+        "narrower "
         "than their numbers of patients can give: see the audit.",
     )
     return Table("table-2", "Table 2. Diagnosis", tuple(header), rows, notes)
@@ -102,7 +102,8 @@ def thresholds_table(diagnosis: Diagnosis) -> Table:
             rows.append((f"{INDENT}{origin}", f"{point.threshold:.4g}", *_point(point)))
     header = ("", "threshold", "accuracy, %", "sensitivity, %", "specificity, %")
     notes = (
-        "youden: of the training set; card: of the weights; released: of the authors' test (probability > 0.8).",
+        "youden: of the training set; card: of the weights; released: of the authors' test (probability > "
+        "0.8).",
     )
     return Table("thresholds", "Other thresholds", header, tuple(rows), notes)
 
@@ -141,7 +142,8 @@ def baseline_table(diagnosis: Diagnosis) -> Table | None:
     ]
     header = ("", "AUC, network", "AUC, density", "difference", "p, DeLong")
     notes = (
-        f"Baseline: logistic regression (ridge {diagnosis.baseline.ridge:g}) on {', '.join(diagnosis.baseline.names)}, "
+        f"Baseline: logistic regression (ridge {diagnosis.baseline.ridge:g}) on "
+        f"{', '.join(diagnosis.baseline.names)}, "
         "fitted on the training set; its training AUC is resubstitution.",
     )
     return Table("baseline", "A simple baseline beside the network", header, tuple(rows), notes)
@@ -169,7 +171,8 @@ def strata_table(name: str, measured: Measured) -> Table:
         )
     header = ("", "COVID-19 / other", "AUC", "accuracy, %", "sensitivity, %", "specificity, %", "Brier score")
     notes = (
-        "Types of other pneumonia are each compared with all COVID-19 patients, severity grades of COVID-19 with "
+        "Types of other pneumonia are each compared with all COVID-19 patients, severity grades of "
+        "COVID-19 with "
         "all others.",
     )
     return Table(f"strata-{slug(name)}", f"Strata: {name}", header, tuple(rows), notes)
@@ -181,18 +184,24 @@ def slug(name: str) -> str:
     return "-".join(filter(None, kept.split("-"))) or "set"
 
 
-def audit_rows(diagnosis: Diagnosis) -> list[dict[str, str]]:
-    """Own Table 2 as `covid19net audit` reads it."""
-    return [_audited(name, measured) for name, measured in diagnosis.sets.items()]
+AUDITED = ("set", "n", "positive", "negative", "auc", "auc_low", "auc_high")
+SHARES = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 
 
-def _audited(name: str, measured: Measured) -> dict[str, str]:
-    found, point = measured.performance, measured.performance.point
-    shares: Mapping[str, Estimate | None] = {
-        "accuracy": point.accuracy, "sensitivity": point.sensitivity, "specificity": point.specificity,
-        "ppv": point.ppv, "npv": point.npv,
-    }  # fmt: skip
-    row = {"set": name, "positive": str(found.positive), "negative": str(found.negative)}
-    row |= {"n": str(found.positive + found.negative), "auc": f"{found.auc.value:.2f}"}
-    row |= {"auc_low": f"{found.auc.low:.2f}", "auc_high": f"{found.auc.high:.2f}"}
-    return row | {key: f"{100 * share.value:.2f}" for key, share in shares.items() if share is not None}
+def audited_table(diagnosis: Diagnosis) -> Table:
+    """The results as `covid19net audit` reads them, percent with two decimals."""
+    rows = []
+    for name, measured in diagnosis.sets.items():
+        found = measured.performance
+        counts = (found.positive + found.negative, found.positive, found.negative)
+        area = (found.auc.value, found.auc.low, found.auc.high)
+        shares = [getattr(found.point, share) for share in SHARES]
+        rows.append(
+            (
+                name,
+                *map(str, counts),
+                *(f"{value:.2f}" for value in area),
+                *("" if share is None else f"{100 * share.value:.2f} %" for share in shares),
+            )
+        )
+    return Table("results", "Results in plain columns", (*AUDITED, *SHARES), tuple(rows))
