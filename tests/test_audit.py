@@ -104,6 +104,7 @@ def test_without_classes_every_division_is_tried(doubts):
     """Of 10 patients: sensitivity 2/3 and specificity 1/2 need 3 or 6 positives; accuracy 6/10 needs 6."""
     row = {"n": 10, "sensitivity": "0.667", "specificity": "0.500"}
     assert doubts(**row, accuracy="0.600") == {}
+    assert "accuracy" in doubts(**row, accuracy="0.500")  # 4/6 and 2/4 give 6 of 10, not 5
     found = doubts(**row, accuracy="0.650")
     assert found["accuracy"][1].startswith("no division of 10 patients into classes gives accuracy 0.650")
 
@@ -162,6 +163,9 @@ def test_the_smallest_error_worked_out_by_hand():
 def test_narrow_intervals(doubts):
     """100 and 100 at 0.85: Hanley-McNeil's half width is 0.054, the smallest of any 0.037."""
     assert doubts(positive=100, negative=100, auc="0.85 (0.80-0.90)") == {}
+    # 0.9 may be 0.95, where 0.020 is possible: 1.96 sqrt(0.025 x 2 (sqrt(0.1) - 0.1) / 100); 0.900 may not.
+    assert doubts(n=200, auc="0.9 (0.88-0.92)")["auc_low"][0] == "implausible"
+    assert doubts(n=200, auc="0.900 (0.88-0.92)")["auc_low"][0] == "impossible"
     assert doubts(n=200, auc="0.850 (0.812-0.888)")["auc_low"][0] == "implausible"
     assert doubts(n=200, auc="0.850 [95% CI: 0.830, 0.870]")["auc_low"][0] == "impossible"
 
