@@ -53,7 +53,8 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
     OUT gets report.html, tables, figures, results.json, features.csv and the prognostic model.
     """
     from covid19net.prognosis.stepwise import Procedure
-    from covid19net.study.run import Source, run_study
+    from covid19net.study.results import Source
+    from covid19net.study.run import run_study
     from covid19net.study.sets import Options
 
     options = Options(

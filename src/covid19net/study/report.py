@@ -1,6 +1,5 @@
 """The report of a study, composed: cohort, diagnosis, prognosis, methods, audit of the paper, checklists."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from covid19net.cohort import table_one
@@ -11,9 +10,10 @@ from covid19net.report.discharge import INTENDED_USE
 from covid19net.report.study_page import Banner, ListPart, Paragraph, Part, Section, page, write_page
 from covid19net.study import tables
 from covid19net.study.diagnosis_report import diagnosis_sections, space_section
-from covid19net.study.methods import methods, selection_words, versions
+from covid19net.study.facts import facts_of
+from covid19net.study.methods import methods, versions
 from covid19net.study.prognosis_report import prognosis_sections
-from covid19net.study.run import Results
+from covid19net.study.results import Results
 from covid19net.study.shelf import MARK, Shelf
 from covid19net.table import Table
 
@@ -139,8 +139,3 @@ def _checklists(results: Results, shelf: Shelf) -> Section:
         "Reporting checklists",
         (Paragraph(text), *(shelf.table(table) for table in checklist(facts_of(results)))),
     )
-
-
-def facts_of(results: Results) -> Mapping[str, str]:
-    """Answers to checklist items that the software knows."""
-    return {"selection": selection_words(results.options.procedure)}

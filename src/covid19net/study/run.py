@@ -1,6 +1,6 @@
 """One manifest to the whole paper, from scans or stored features to the report on disk."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 import json
@@ -8,106 +8,25 @@ from pathlib import Path
 import shutil
 import tempfile
 
-from covid19net.cohort import Patient, read_manifest
+from covid19net.cohort import read_manifest
 from covid19net.errors import InputError
-from covid19net.features import Analysis, read_features, write_features
+from covid19net.features import read_features, write_features
 from covid19net.io.files import write_fault
 from covid19net.prognosis.model import About
 from covid19net.prognosis.model_file import write_model
 from covid19net.prognosis.stepwise import Selection
 from covid19net.study.analyses import Failure, analyze_cohort
-from covid19net.study.diagnosis import Diagnosis, study_diagnosis
+from covid19net.study.diagnosis import study_diagnosis
 from covid19net.study.methods import selection_words, versions
 from covid19net.study.prognosis import EndPointStudy, Followed, study_end_point
 from covid19net.study.record import plain
+from covid19net.study.results import Material, Results, Source
 from covid19net.study.sets import Options, StudySet, study_sets
-from covid19net.weights import Card
 
 DISCHARGE = "discharge"
 UNKNOWN_WEIGHTS = "0" * 64
 OWN = ("tables", "figures", "features.csv", "prognosis.json", "results.json", "report.html")
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a study's numbers come from.
-
-    Attributes:
-        manifest: CSV with one row a patient.
-        features: stored analyses; None reads the scans.
-        weights: a set of weights, for scans.
-        device: where networks run.
-        home: folder of installed weights.
-        cache: of converted weights.
-        command: that was given, for the record.
-    """
-
-    manifest: Path
-    features: Path | None = None
-    weights: str = "bundled"
-    device: str = "auto"
-    home: Path | None = None
-    cache: Path | None = None
-    command: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Patients and what the networks said of them.
-
-    Attributes:
-        patients: rows of the manifest.
-        found: patient_id -> analysis.
-        failures: scans that gave no result.
-        card: of the diagnosis weights; None where features were stored.
-    """
-
-    patients: Sequence[Patient]
-    found: Mapping[str, Analysis]
-    failures: tuple[Failure, ...] = ()
-    card: Card | None = None
-
-    @property
-    def demonstration(self) -> bool:
-        """Whether patients or weights are synthetic."""
-        weights = self.card is not None and self.card.demonstration
-        return weights or any(patient.values.get("synthetic") for patient in self.patients)
-
-    @property
-    def weights_sha256(self) -> str:
-        """Of the diagnosis weights that made all features; "" where that is not known.
-
-        Raises:
-            InputError: features of different weights in one study.
-        """
-        names = {analysis.weights for analysis in self.found.values()}
-        if len(names) > 1:
-            raise InputError(f"the features come from {len(names)} different weights: one study needs one")
-        return names.pop() if names else ""
-
-
-@dataclass(frozen=True, eq=False)
-class Results:
-    """All that a study computed.
-
-    Attributes:
-        source: where from.
-        options: how.
-        material: patients and analyses.
-        sets: name -> set, the training set first.
-        diagnosis: None where nobody has a label.
-        prognoses: of discharge first, then of other end points.
-        absent: why other parts are not there.
-    """
-
-    source: Source
-    options: Options
-    material: Material
-    sets: Mapping[str, StudySet]
-    diagnosis: Diagnosis | None
-    prognoses: tuple[EndPointStudy, ...]
-    absent: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Shelf:
 
     def table(self, table: Table) -> Table:
         """Write a table, and give it back for the page."""
-        self._take(table.name)
+        self._take(f"tables/{table.name}")
         table.write(self.folder / "tables")
         return table
 
@@ -38,7 +38,7 @@ class Shelf:
         """Write a figure as PDF, SVG and PNG, and give it back for the page."""
         from covid19net.report.figures import save_figure
 
-        self._take(name)
+        self._take(f"figures/{name}")
         paths: Sequence[Path] = save_figure(figure, self.folder / "figures", name)
         svg = next(path for path in paths if path.suffix == ".svg")
         return FigurePart(caption, svg, alt)
