@@ -58,6 +58,7 @@ def test_for_a_bad_end_point_the_risk_is_the_log_hazard():
     )
     np.testing.assert_allclose(risk_of(death, x), predictor(death, x))
     assert death.coefficients[1] > 0.005  # planted: the old die more often
+    assert (risk_of(death, x) >= death.cut).sum() == 150
 
 
 def test_a_patients_covariates_stand_in_the_models_order():
