@@ -4,7 +4,7 @@ Ties after Efron (J Am Stat Assoc 1977;72:557-565), Newton's method with halved 
 sees come from lifelines; that both agree is tested.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
@@ -13,32 +13,40 @@ from covid19net.errors import InputError
 from covid19net.prognosis.outcome import Outcome
 
 STEPS = 50  # of Newton's method, at most; five are common
-CONVERGED = 1e-9  # relative change of the log partial likelihood
+CONVERGED = 1e-9  # relative change of the log partial likelihood that a step promises
+SMALL_STEP = 1e-4  # of every coefficient; the error after it is of the order of its square
 HALVINGS = 20
-LARGEST_PREDICTOR = 500.0  # of a linear predictor on standardized covariates: exp of more overflows
+LARGEST_PREDICTOR = 150.0  # of a linear predictor on standardized covariates: exp(-4 x) must not become 0
 
 
 @dataclass(frozen=True, eq=False)
 class RiskSets:
     """A sample sorted for the partial likelihood.
 
+    Patients stand by falling time, so that a risk set is everybody up to a place. A block is one distinct
+    time of an event with everybody who left since the block before.
+
     Attributes:
-        covariates: (patient, covariate), by falling time, standardized: mean 0, sd 1.
-        events: places of the events in that order.
-        last: for each event, the last place of its risk set.
-        ties: for each event, the first and the number of the events at the same time.
-        share: for each event, the share of its ties that Efron takes out of the risk set.
+        covariates: (patient, covariate), standardized: mean 0, sd 1.
+        events: places of the events, (event,).
+        starts: place of the first patient of each block, and at the end that after the last, (block + 1,).
+        first: first event of each block, as an index of `events`, (block,).
+        block: of each event, (event,).
+        share: for each event, the share of the events at its time that Efron takes out of the risk set.
         mean: of each covariate.
-        scale: sd of each covariate.
+        scale: sd of each covariate, with n as the divisor.
+        null: log partial likelihood without covariates.
     """
 
     covariates: np.ndarray
     events: np.ndarray
-    last: np.ndarray
-    ties: np.ndarray
+    starts: np.ndarray
+    first: np.ndarray
+    block: np.ndarray
     share: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
+    null: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +66,14 @@ class Maximum:
     null: float
 
 
-def risk_sets(outcome: Outcome, covariates: np.ndarray) -> RiskSets:
+def risk_sets(outcome: Outcome, covariates: np.ndarray, *, like: RiskSets | None = None) -> RiskSets:
     """Sort a sample once for many fits.
 
     Args:
         outcome: follow-up.
         covariates: (patient, covariate), finite, none of them constant.
+        like: standardize with the mean and sd of this sample instead, as in cross-validation; a covariate
+            may then be constant.
 
     Raises:
         InputError: no event, or covariates that are not finite, constant, or not one row a patient.
@@ -74,52 +84,57 @@ def risk_sets(outcome: Outcome, covariates: np.ndarray) -> RiskSets:
         raise InputError(f"{outcome.size} patients need as many rows of covariates, got {covariates.shape}")
     if not np.isfinite(covariates).all():
         raise InputError("a covariate is NaN or infinite")
-    mean, scale = covariates.mean(0), covariates.std(0)
-    if (scale <= 1e-12 * np.maximum(1, np.abs(mean))).any():
+    mean, scale = (like.mean, like.scale) if like else (covariates.mean(0), covariates.std(0))
+    if not like and (scale <= 1e-12 * np.maximum(1, np.abs(mean))).any():
         raise InputError("a covariate is the same for every patient")
     order = np.lexsort((~outcome.event, -outcome.time))  # by falling time, events first
     time, event = outcome.time[order], outcome.event[order]
     events = np.flatnonzero(event)
-    last = np.searchsorted(-time, -time[events], side="right") - 1
-    _, first, number = np.unique(-time[events], return_index=True, return_counts=True)
-    ties = np.repeat(np.stack([first, number], 1), number, axis=0)
-    share = (np.arange(events.size) - ties[:, 0]) / ties[:, 1]
-    return RiskSets((covariates[order] - mean) / scale, events, last, ties, share, mean, scale)
+    _, first, block, number = np.unique(
+        -time[events], return_index=True, return_inverse=True, return_counts=True
+    )
+    last = np.searchsorted(-time, -time[events[first]], side="right")
+    share = (np.arange(events.size) - first[block]) / number[block]
+    null = -float(np.log(last[block] - share * number[block]).sum())
+    return RiskSets(
+        (covariates[order] - mean) / scale, events, np.append(0, last), first, block, share, mean, scale, null
+    )
 
 
 def subset(sets: RiskSets, chosen: list[int]) -> RiskSets:
     """The same sample with some of its covariates."""
-    return RiskSets(
-        sets.covariates[:, chosen], sets.events, sets.last, sets.ties, sets.share,
-        sets.mean[chosen], sets.scale[chosen],
-    )  # fmt: skip
+    return replace(
+        sets, covariates=sets.covariates[:, chosen], mean=sets.mean[chosen], scale=sets.scale[chosen]
+    )
 
 
 def likelihood(sets: RiskSets, beta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """Log partial likelihood, its gradient and the information, at coefficients of standardized covariates.
 
-    Every sum over risk sets is a cumulative sum or a product of matrices: with w = exp(predictor), the sum
-    over events of the second moments is X' diag(w c) X, c being for each patient the sum of 1 / denominator
-    over the events at whose time the patient was at risk.
+    Nothing is computed per event and covariate: follow-up is counted in days, so there are far fewer blocks
+    than patients. With w = exp(predictor), the sum over events of the second moments is X' diag(w c) X, c
+    being for each patient the sum of 1 / denominator over the events at whose time the patient was at risk;
+    that of the squared means is a quadratic form of the moments of each block.
     """
-    x, events = sets.covariates, sets.events
+    end = sets.starts[-1]  # who left before the first event is in no risk set
+    x, events, block, share = sets.covariates[:end], sets.events, sets.block, sets.share
     predictor = x @ beta
     weight = np.exp(predictor - predictor.max())
     weighted = weight[:, None] * x
-    total, moment = np.cumsum(weight)[sets.last], np.cumsum(weighted, 0)[sets.last]
-    before = np.zeros((events.size + 1, x.shape[1] + 1))  # running sums over the events alone
-    np.cumsum(np.column_stack([weight, weighted])[events], 0, out=before[1:])
-    tied = before[sets.ties.sum(1)] - before[sets.ties[:, 0]]
-    total = total - sets.share * tied[:, 0]
-    mean = (moment - sets.share[:, None] * tied[:, 1:]) / total[:, None]
+    total = np.add.reduceat(weight, sets.starts[:-1]).cumsum()[block]
+    total = total - share * np.add.reduceat(weight[events], sets.first)[block]
+    moment = np.add.reduceat(weighted, sets.starts[:-1]).cumsum(0)
+    tied = np.add.reduceat(weighted[events], sets.first)
     value = float((predictor[events] - predictor.max() - np.log(total)).sum())
-    gradient = (x[events] - mean).sum(0)
-    counted = np.bincount(sets.last, 1 / total, len(x))[::-1].cumsum()[::-1]
-    starts = np.zeros(events.size + 1)
-    np.cumsum(sets.share / total, out=starts[1:])
-    counted[events] -= starts[sets.ties.sum(1)] - starts[sets.ties[:, 0]]
-    information = (weighted * counted[:, None]).T @ x - mean.T @ mean
-    return value, gradient, information
+    inverse, taken = np.add.reduceat([1 / total, share / total], sets.first, axis=1)
+    counted = np.repeat(inverse[::-1].cumsum()[::-1], np.diff(sets.starts))
+    counted[events] -= taken[block]
+    gradient = x[events].sum(0) - counted @ weighted
+    squares = np.add.reduceat([1 / total**2, share / total**2, (share / total) ** 2], sets.first, axis=1)
+    both = squares[0][:, None] * moment - 2 * squares[1][:, None] * tied
+    mixed = moment.T @ both
+    means = (mixed + mixed.T) / 2 + tied.T @ (squares[2][:, None] * tied)
+    return value, gradient, (weighted * counted[:, None]).T @ x - means
 
 
 def maximise(sets: RiskSets, *, ridge: float = 0.0, start: np.ndarray | None = None) -> Maximum:
@@ -135,30 +150,38 @@ def maximise(sets: RiskSets, *, ridge: float = 0.0, start: np.ndarray | None = N
         InputError: collinear covariates, or no maximum: a covariate separates those with early events.
     """
     count = sets.covariates.shape[1]
+    if not count:
+        return Maximum(np.zeros(0), np.zeros((0, 0)), sets.null, sets.null)
     beta = np.zeros(count) if start is None else start
-    null = likelihood(sets, np.zeros(count))[0]
     value, gradient, information = likelihood(sets, beta)
-    penalised = value - ridge / 2 * beta @ beta
-    for _ in range(STEPS if count else 0):
-        step = _solve(information + ridge * np.eye(count), gradient - ridge * beta)
-        for _ in range(HALVINGS):
-            tried = beta + step
-            if np.abs(sets.covariates @ tried).max() < LARGEST_PREDICTOR:
-                new, gradient, information = likelihood(sets, tried)
-                better = new - ridge / 2 * tried @ tried
-                if better >= penalised - CONVERGED * abs(penalised):
-                    break
-            step = step / 2
-        else:
-            raise InputError("the Cox model does not converge: its likelihood has no maximum")
-        change, beta, value, penalised = better - penalised, tried, new, better
-        if abs(change) <= CONVERGED * (1 + abs(penalised)) and np.abs(step).max() < 1e-4:
+    for _ in range(STEPS):
+        slope = gradient - ridge * beta
+        step = _solve(information + ridge * np.eye(count), slope)
+        if slope @ step <= CONVERGED * (1 + abs(value)) and np.abs(step).max() < SMALL_STEP:
             break
+        beta, (value, gradient, information) = _advance(sets, (beta, step), value, ridge)
     else:
-        if count:
-            raise InputError("the Cox model does not converge: a covariate separates early from late events")
-    inverse = _solve(information + ridge * np.eye(count), np.eye(count)) if count else np.zeros((0, 0))
-    return Maximum(beta / sets.scale, inverse / np.outer(sets.scale, sets.scale), value, null)
+        raise InputError("the Cox model does not converge: a covariate separates early from late events")
+    inverse = _solve(information + ridge * np.eye(count), np.eye(count))
+    value += float(gradient @ step - step @ information @ step / 2)  # of the last step, which is made unseen
+    return Maximum((beta + step) / sets.scale, inverse / np.outer(sets.scale, sets.scale), value, sets.null)
+
+
+def _advance(
+    sets: RiskSets, way: tuple[np.ndarray, np.ndarray], value: float, ridge: float
+) -> tuple[np.ndarray, tuple[float, np.ndarray, np.ndarray]]:
+    """Go from a point by a step, halved until the penalised likelihood does not fall."""
+    beta, step = way
+    least = value - ridge / 2 * beta @ beta
+    least -= CONVERGED * abs(least)
+    for _ in range(HALVINGS):
+        tried = beta + step
+        if np.abs(sets.covariates @ tried).max() < LARGEST_PREDICTOR:
+            found = likelihood(sets, tried)
+            if found[0] - ridge / 2 * tried @ tried >= least:
+                return tried, found
+        step = step / 2
+    raise InputError("the Cox model does not converge: its likelihood has no maximum")
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
