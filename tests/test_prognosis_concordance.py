@@ -120,7 +120,8 @@ def test_the_jackknife_interval_keeps_its_promise():
     assert 0.91 < inside / 300 < 0.98
 
 
-# scikit-survival 0.28.0, with x, y = load_gbsg2(), tr = y[:400], te = y[400:][y[400:]["time"] < max(tr["time"])]:
+# scikit-survival 0.28.0, with x, y = load_gbsg2(), tr = y[:400], rest = y[400:] and
+# te = rest[rest["time"] < max(tr["time"])], x likewise:
 # cumulative_dynamic_auc(tr, te, x[name], [365, 730, 1095, 1460])[0]
 SKSURV = {
     "pnodes": [0.681589387402158, 0.6742116215968093, 0.6769749928891708, 0.6588064873765196],
@@ -142,7 +143,7 @@ def test_area_at_a_day_is_that_of_scikit_survival():
 
 
 def test_censoring_by_hand():
-    """Days 1 (event), 2 (censored), 2 (event), 3 (censored), 4 (event): 1 of 3 leaves on day 2, 1 of 2 on 3."""
+    """Events on days 1, 2 and 4, censored on 2 and 3: one of 3 leaves on day 2, one of 2 on day 3."""
     training = Outcome([1, 2, 2, 3, 4], np.array([1, 0, 1, 0, 1]))
     assert uncensored(training, np.array([1, 2, 3, 4])) == pytest.approx([1, 2 / 3, 1 / 3, 1 / 3])
 
