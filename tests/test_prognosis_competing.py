@@ -87,7 +87,7 @@ def test_the_incidences_sum_to_what_all_causes_together_leave(seed):
 
 
 def test_nothing_competing_gives_one_less_kaplan_meier():
-    """And Greenwood's variance: the squared curve times the sum of d / (n (n - d)) = 1/42, 1/30, 1/12, 1/6."""
+    """And Greenwood's variance: the squared curve by the sum of d / (n (n - d)) = 1/42, 1/30, 1/12, 1/6."""
     time, event = np.array([1.0, 2, 2, 3, 5, 5, 8]), np.array([1, 1, 0, 1, 0, 1, 0])
     theirs = KaplanMeierFitter().fit(time, event)
     curve = incidence(Outcome(time, event), 1, "all")

@@ -119,7 +119,8 @@ def _variance(
     g0, g1, g2 = (np.cumsum(greenwood * probability**k) for k in (0, 1, 2))
     c0, c1 = (np.cumsum(crossed * probability**k) for k in (0, 1))
     total = probability**2 * g0 - 2 * probability * g1 + g2 + np.cumsum(binomial)
-    return np.maximum(total - 2 * (probability * c0 - c1), 0.0)
+    variance: np.ndarray = np.maximum(total - 2 * (probability * c0 - c1), 0.0)
+    return variance
 
 
 def cause_specific(
@@ -146,8 +147,8 @@ def cause_specific(
         fit = maximise(risk_sets(own, covariates))
         errors = np.sqrt(np.diag(fit.covariance))
         for name, value, error in zip(names, fit.coefficients.tolist(), errors.tolist(), strict=True):
-            limits = [float(np.exp(value + side * quantile(level) * error)) for side in (-1, 1)]
-            ratio = Estimate(float(np.exp(value)), *limits, level)
+            low, high = (float(np.exp(value + side * quantile(level) * error)) for side in (-1, 1))
+            ratio = Estimate(float(np.exp(value)), low, high, level)
             p = float(2 * norm.sf(abs(value) / error))
             rows.append(CauseRow(cause, name, value, ratio, p, outcome.size, events))
     return tuple(rows)

@@ -140,21 +140,23 @@ def waiting_curve(outcome: Outcome, name: str, *, level: float = 0.95) -> Waitin
         greenwood = np.cumsum(steps.events / (steps.at_risk * left))
         spread = quantile(level) * np.sqrt(greenwood) / np.abs(np.log(waiting))
         low, high = waiting ** np.exp(spread), waiting ** np.exp(-spread)
-    curves = [np.append(1.0, values) for values in (waiting, low, high)]
+    waiting, low, high = (np.append(1.0, values) for values in (waiting, low, high))
     if left.size and left[-1] == 0:
-        curves[1][-1], curves[2][-1] = 0.0, curves[2][-2]
+        low[-1], high[-1] = 0.0, high[-2]
     time = np.append(0.0, steps.day)
     return WaitingCurve(
-        name,
-        time,
-        *curves,
+        name=name,
+        time=time,
+        waiting=waiting,
+        low=low,
+        high=high,
         censored=np.sort(outcome.time[~outcome.event]),
         times=np.sort(outcome.time),
         patients=outcome.size,
         events=int(outcome.event.sum()),
-        median=_reached(time, curves[0]),
-        median_low=_reached(time, curves[1]),
-        median_high=_reached(time, curves[2]),
+        median=_reached(time, waiting),
+        median_low=_reached(time, low),
+        median_high=_reached(time, high),
     )
 
 
