@@ -11,6 +11,8 @@ from covid19net.evaluate.estimate import Estimate, quantile
 from covid19net.prognosis.outcome import COMPETING, OF_INTEREST, Outcome
 from covid19net.prognosis.partial import maximise, risk_sets
 
+SURE = 1e-12  # a probability so near 1 is 1 but for rounding
+
 
 @dataclass(frozen=True, eq=False)
 class Incidence:
@@ -61,7 +63,7 @@ def incidence(outcome: Outcome, cause: int, name: str, *, level: float = 0.95) -
 
     The variance is Aalen's with Greenwood's increments (Marubini and Valsecchi, Analysing Survival Data,
     1995, chapter 10), the interval on the scale log(-log), which keeps it inside [0, 1] (Choudhury, Stat Med
-    2002;21:1129-1144).
+    2002;21:1129-1144). Where all have had this event the upper limit is 1 and the lower one stays.
 
     Args:
         outcome: follow-up; all events of both causes count.
@@ -82,25 +84,26 @@ def incidence(outcome: Outcome, cause: int, name: str, *, level: float = 0.95) -
     before = np.append(1.0, staying[:-1])
     probability = np.cumsum(before * mine / at_risk)
     variance = _variance(at_risk, mine, every, before, probability)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = quantile(level) * np.sqrt(variance) / np.abs(probability * np.log(probability))
-        low, high = (np.asarray(probability ** np.exp(side * spread)) for side in (1, -1))
-    certain = (probability <= 0) | (probability >= 1)
-    low, high = np.where(certain, probability, low), np.where(certain, probability, high)
     kept = mine > 0
+    curve, error = probability[kept], np.sqrt(variance[kept])
+    sure = curve > 1 - SURE  # the last patient's event: no variance is known
+    inside = np.where(sure, 0.5, curve)
+    spread = quantile(level) * error / np.abs(inside * np.log(inside))
+    low, high = (np.append(0.0, inside ** np.exp(side * spread)) for side in (1, -1))
+    if sure.any():
+        low[-1], high[-1] = low[-2], 1.0
     return Incidence(
         name,
         np.append(0.0, day[kept]),
-        np.append(0.0, probability[kept]),
-        np.append(0.0, low[kept]),
-        np.append(0.0, high[kept]),
+        np.append(0.0, curve),
+        low,
+        high,
         int(mine.sum()),
     )
 
 
 def _on(day: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    counts: np.ndarray = np.bincount(np.searchsorted(day, seen), minlength=day.size)
-    return counts
+    return np.bincount(np.searchsorted(day, seen), minlength=day.size)
 
 
 def _variance(
@@ -116,7 +119,8 @@ def _variance(
     g0, g1, g2 = (np.cumsum(greenwood * probability**k) for k in (0, 1, 2))
     c0, c1 = (np.cumsum(crossed * probability**k) for k in (0, 1))
     total = probability**2 * g0 - 2 * probability * g1 + g2 + np.cumsum(binomial)
-    return np.asarray(np.maximum(total - 2 * (probability * c0 - c1), 0.0))
+    variance: np.ndarray = np.maximum(total - 2 * (probability * c0 - c1), 0.0)
+    return variance
 
 
 def cause_specific(

@@ -60,7 +60,7 @@ class LogRank:
 
     Attributes:
         statistic: chi squared.
-        df: groups less one.
+        df: groups less one, of those followed to the first event.
         p: that groups alike would differ so much.
         observed: group -> events seen.
         expected: group -> events expected if all had the same hazard.
@@ -88,8 +88,15 @@ def median_cut(risk: np.ndarray) -> float:
 
 
 def split(risk: np.ndarray, cut: float) -> np.ndarray:
-    """Risk group of each patient: "high" at or above the cut, else "low", (patient,)."""
-    return np.where(np.asarray(risk) >= cut, HIGH, LOW)
+    """Risk group of each patient: "high" at or above the cut, else "low", (patient,).
+
+    Raises:
+        InputError: a risk that is not finite: it belongs to neither group.
+    """
+    risk = np.asarray(risk, np.float64)
+    if not np.isfinite(risk).all():
+        raise InputError(f"{(~np.isfinite(risk)).sum()} of {risk.size} risks are not finite")
+    return np.where(risk >= cut, HIGH, LOW)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +125,8 @@ def waiting_curve(outcome: Outcome, name: str, *, level: float = 0.95) -> Waitin
     """Kaplan and Meier's estimate (1958) with Greenwood's variance on the scale log(-log).
 
     That scale keeps the limits inside [0, 1]; R's default is the log scale, whose upper limit it cuts at 1.
+    Where the last patient followed has the event, no variance is known, and R gives no limits: here the lower
+    one is 0 and the upper one stays, for the curve cannot have risen.
 
     Args:
         outcome: follow-up of the group; may hold no event.
@@ -131,17 +140,16 @@ def waiting_curve(outcome: Outcome, name: str, *, level: float = 0.95) -> Waitin
         greenwood = np.cumsum(steps.events / (steps.at_risk * left))
         spread = quantile(level) * np.sqrt(greenwood) / np.abs(np.log(waiting))
         low, high = waiting ** np.exp(spread), waiting ** np.exp(-spread)
-    gone = left == 0  # the last event of the last patient: no variance is known
-    low, high = np.where(gone, 0.0, low), np.where(gone, 0.0, high)
-    start = np.zeros(1)
-    time = np.append(start, steps.day)
     waiting, low, high = (np.append(1.0, values) for values in (waiting, low, high))
+    if left.size and left[-1] == 0:
+        low[-1], high[-1] = 0.0, high[-2]
+    time = np.append(0.0, steps.day)
     return WaitingCurve(
-        name,
-        time,
-        waiting,
-        low,
-        high,
+        name=name,
+        time=time,
+        waiting=waiting,
+        low=low,
+        high=high,
         censored=np.sort(outcome.time[~outcome.event]),
         times=np.sort(outcome.time),
         patients=outcome.size,
@@ -216,12 +224,14 @@ def parts(outcome: Outcome, group: np.ndarray) -> Iterator[tuple[str, Outcome]]:
 def logrank(outcome: Outcome, group: np.ndarray) -> LogRank:
     """Test whether groups have the same hazard (Mantel 1966; Peto and Peto 1972), as R's survdiff.
 
+    A group that nobody is left in when the first event comes has no say and takes no degree of freedom.
+
     Args:
         outcome: follow-up.
         group: name of each patient's group, (patient,).
 
     Raises:
-        InputError: one group only, no event, or not one group a patient.
+        InputError: one group only, no event, groups never followed together, or not one group a patient.
     """
     named = list(parts(outcome, group))
     if len(named) < 2:
@@ -235,16 +245,17 @@ def logrank(outcome: Outcome, group: np.ndarray) -> LogRank:
     rest = np.maximum(whole.at_risk - 1, 1)
     weight = whole.events * (whole.at_risk - whole.events) / rest
     covariance = np.diag((share * weight).sum(1)) - (share * weight) @ share.T
-    apart = events.sum(1) - expected
-    inner = slice(0, len(named) - 1)
-    if not covariance[inner, inner].any():
+    inner = np.flatnonzero(expected)[:-1]  # their differences sum to 0: the last one follows
+    covariance = covariance[np.ix_(inner, inner)]
+    if not covariance.any():
         raise InputError("the groups are never followed at the same time: they cannot be compared")
-    statistic = float(apart[inner] @ pinvh(covariance[inner, inner]) @ apart[inner])
+    apart = (events.sum(1) - expected)[inner]
+    statistic = float(apart @ pinvh(covariance) @ apart)
     names = [name for name, _ in named]
     return LogRank(
         statistic,
-        len(named) - 1,
-        float(chi2.sf(statistic, len(named) - 1)),
+        inner.size,
+        float(chi2.sf(statistic, inner.size)),
         dict(zip(names, events.sum(1).astype(int).tolist(), strict=True)),
         dict(zip(names, expected.tolist(), strict=True)),
     )
