@@ -3,11 +3,11 @@
 import numpy as np
 
 from covid19net.prognosis.outcome import END_POINTS
+from covid19net.report.shelf import Shelf
 from covid19net.report.study_page import ListPart, Paragraph, Part, Section
 from covid19net.study import prognosis_tables as tables
 from covid19net.study.grades import grades_of
 from covid19net.study.prognosis import EndPointStudy
-from covid19net.study.shelf import Shelf
 from covid19net.study.tables import p_value, ratio, slug
 
 WAITING = {
