@@ -184,14 +184,20 @@ def demo(
     from covid19net.phantom import demo_case
     from covid19net.pipeline import load_models
     from covid19net.prognosis.model import Clinical
+    from covid19net.prognosis.model_file import BUNDLED, find_model
+    from covid19net.report.case import DISCHARGE
 
     models = load_models(cache=cache_folder())
     with progress_bar("phantom") as progress:
         progress("making a synthetic patient", 0.0)
-        volume = demo_case(seed).volume
+        case = demo_case(seed)
+        volume, patient = case.volume, case.patient
         for earlier in (out / "dicom").glob("slice-*.dcm"):  # of a patient with more slices
             earlier.unlink()
         write_dicom_series(volume, out / "dicom")
     say(f"a synthetic patient (no real person) as {volume.shape[0]} DICOM slices: {out / 'dicom'}")
-    analyze_one(partial(read_ct, out / "dicom"), out / "result", models, Clinical())
-    say(f"look at {out / 'result' / 'montage.png'}")
+    clinical = Clinical(patient.age, patient.sex, comorbidity=False)
+    options = {"prognostic": find_model(BUNDLED)}
+    analyze_one(partial(read_ct, out / "dicom"), out / "result", models, clinical, options=options)
+    pictures = [name for name in ("montage.png", DISCHARGE) if (out / "result" / name).exists()]
+    say(f"look at {' and '.join(str(out / 'result' / name) for name in pictures)}")
