@@ -95,3 +95,9 @@ def test_scan(options, phantom_dicom):
     text = output("bench_scan.py", phantom_dicom, "--runs", 1, *options)
     assert "a second scan" in text
     assert "lungs" in text
+
+
+def test_study():
+    text = output("bench_study.py", "--patients", 200)
+    assert "200 patients, everything but the bootstrap:" in text
+    assert "discharge, training: concordance" in text
