@@ -13,6 +13,7 @@ import pytest
 from covid19net.cli import main
 from covid19net.diagnose import Decision
 from covid19net.errors import InputError, WeightsError
+from covid19net.features import FEATURES
 from covid19net.pipeline import _prognosis_findings, analyze
 from covid19net.prognosis.model import Clinical, PrognosticModel, predict
 from covid19net.prognosis.model_file import model_sha256, read_model, write_model
@@ -251,19 +252,22 @@ def hospital(folder, *, features_apart: bool = False, **changes):
     rows = [
         {
             "patient_id": f"p{i}",
-            "days": outcome.time[i],
+            "days": outcome.time[i] + 5,  # who stays five days or less is left out
             "discharged": int(outcome.cause[i] == 1),
             "died": int(outcome.cause[i] == 2),
             "age": x[i, 1],
             "sex": "F",
             "comorbidity": int(x[i, 2]),
-            "f03": x[i, 0],
+            "probability": 0.5,
         }
+        | dict.fromkeys(FEATURES, 0)
+        | {"f03": x[i, 0]}
         | changes
         for i in range(120)
     ]
-    kept = [name for name in rows[0] if not (features_apart and name == "f03")]
-    for name, columns in {"table.csv": kept, "features.csv": ["patient_id", "f03"]}.items():
+    apart = ["probability", *FEATURES]
+    kept = [name for name in rows[0] if not (features_apart and name in apart)]
+    for name, columns in {"table.csv": kept, "features.csv": ["patient_id", *apart]}.items():
         with (folder / name).open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
@@ -320,13 +324,14 @@ def test_what_cannot_be_recalibrated_is_one_line_and_no_file(capsys, tmp_path):
     table, _ = hospital(tmp_path, features_apart=True)
     code, _, err = run(capsys, "prognosis", "recalibrate", path, table, "-o", new, "--origin", "B")
     assert code == 2
-    assert "column f03 is missing" in err
-    (tmp_path / "few.csv").write_text("patient_id,f03\np0,1\np0,2\n")
+    assert "column probability, f00, f01" in err
+    header, first, *_ = (tmp_path / "features.csv").read_text().splitlines()
+    (tmp_path / "few.csv").write_text("\n".join([header, first, first]))
     options = ("--features", tmp_path / "few.csv")
     code, _, err = run(capsys, "prognosis", "recalibrate", path, table, "-o", new, "--origin", "B", *options)
     assert code == 2
     assert "earlier row" in err
-    (tmp_path / "few.csv").write_text("patient_id,f03\np0,1\n")
+    (tmp_path / "few.csv").write_text("\n".join([header, first]))
     code, _, err = run(capsys, "prognosis", "recalibrate", path, table, "-o", new, "--origin", "B", *options)
     assert code == 2
     assert "row 3: no features of this patient" in err

@@ -36,6 +36,10 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
         Literal["forward", "backward", "both"], typer.Option(help="Of the selection of covariates.")
     ] = "both",
     criterion: Annotated[Literal["aic", "bic", "p"], typer.Option(help="Of the selection.")] = "aic",
+    model: Annotated[
+        Literal["selected", "penalised"],
+        typer.Option(help="Cox model that makes the risk groups: of selected covariates, or ridge on all."),
+    ] = "selected",
     most: Annotated[int | None, typer.Option(min=1, help="Covariates selected at most.")] = None,
     draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws of the whole selection; 0: none.")] = 200,
     missing: Annotated[
@@ -57,10 +61,13 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
     from covid19net.study.run import run_study
     from covid19net.study.sets import Options
 
+    # Worker processes share the cores already; linear algebra in several threads each would slow them down.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = Options(
         training=training,
         threshold=_threshold(threshold),
         procedure=Procedure(direction=direction, criterion=criterion, most=most),
+        model=model,
         draws=draws,
         missing=missing,
         seed=seed,

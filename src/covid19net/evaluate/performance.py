@@ -184,7 +184,7 @@ def _members(
     for number, name in enumerate(names):
         chosen = (place == number) & own
         if chosen.any():
-            yield name, chosen
+            yield name, chosen | ~own
 
 
 def _in_stratum(

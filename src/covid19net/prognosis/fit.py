@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
 from covid19net.errors import InputError
 from covid19net.prognosis.curve import Cause, baseline
-from covid19net.prognosis.model import About, PrognosticModel
-from covid19net.prognosis.outcome import COMPETING, END_POINTS, OF_INTEREST, Outcome
+from covid19net.prognosis.groups import median_cut
+from covid19net.prognosis.model import About, PrognosticModel, risk_of
+from covid19net.prognosis.outcome import COMPETING, OF_INTEREST, Outcome
 from covid19net.prognosis.partial import maximise, risk_sets
 
 FEWEST_COMPETING = 10  # events for each covariate, below which they are taken to come alike to everyone
@@ -35,18 +37,18 @@ def fit_model(
     x = np.asarray(covariates, np.float64)
     fit = maximise(risk_sets(outcome, x), ridge=ridge)
     found = baseline(outcome, x, fit.coefficients)
-    sign = 1 if END_POINTS[about.end_point].adverse else -1
-    return PrognosticModel(
+    model = PrognosticModel(
         about=about,
         covariates=tuple(names),
         coefficients=fit.coefficients,
         covariance=fit.covariance,
         baseline=found,
-        cut=float(np.median(sign * (x - found.centre) @ fit.coefficients)),
+        cut=0.0,
         lowest=x.min(0),
         highest=x.max(0),
         competing=_competing(outcome, x),
     )
+    return replace(model, cut=median_cut(risk_of(model, x)))
 
 
 def _competing(outcome: Outcome, x: np.ndarray) -> Cause | None:

@@ -206,7 +206,9 @@ def predictor(model: PrognosticModel, covariates: np.ndarray) -> np.ndarray:
     Returns:
         (...); for discharge, large is a short stay.
     """
-    log_hazard: np.ndarray = (np.asarray(covariates, np.float64) - model.baseline.centre) @ model.coefficients
+    apart = np.asarray(covariates, np.float64) - model.baseline.centre
+    # Not a matrix product, whose rounding depends on the number of rows: who is at the cut must stay there.
+    log_hazard: np.ndarray = (apart * model.coefficients).sum(-1)
     return log_hazard
 
 

@@ -8,11 +8,11 @@ from covid19net.evaluate import Stratum, decision_curve, roc_curve
 from covid19net.evaluate.audit import audit
 from covid19net.evaluate.results import read_results
 from covid19net.evaluate.space import principal_components
+from covid19net.report.shelf import Shelf
 from covid19net.report.study_page import FigurePart, ListPart, Paragraph, Part, Section
 from covid19net.study import tables
 from covid19net.study.diagnosis import Diagnosis, Measured
 from covid19net.study.sets import StudySet
-from covid19net.study.shelf import Shelf
 
 FEWEST_POINTS = 3  # patients of whom a plane can be drawn
 

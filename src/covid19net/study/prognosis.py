@@ -4,7 +4,7 @@ The model is made on the training set alone; every other set is judged with its 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +28,7 @@ from covid19net.prognosis.ridge import RidgeChoice, choose_ridge
 from covid19net.prognosis.stepwise import Selection, stepwise
 from covid19net.study.sets import Options, StudySet
 
+SELECTED = "selected"
 FEWEST_EVENTS = 10  # in training, below which nothing is modelled
 CLINICAL = ("age", "sex_male", "comorbidity")
 NAMES = (*FEATURES, *CLINICAL)
@@ -65,7 +66,8 @@ class Judged:
         group: "low" or "high", (patient,).
         curves: Kaplan-Meier of each group; competing events count as censored.
         test: log-rank; None where there is one group only.
-        concordance: of the model's predictor; None where no pair can be compared.
+        concordance: of the predictor that made the groups; None where no pair can be compared.
+        selected_concordance: of the Cox model of the selected covariates; None where none was selected.
         clinical_concordance: of a Cox model on age, sex and comorbidity alone, made on the training set.
         ridge_concordance: of the penalised Cox model on all covariates, made on the training set.
         slope: of the predictor in this set; 1 where the coefficients hold.
@@ -80,6 +82,7 @@ class Judged:
     curves: tuple[WaitingCurve, ...]
     test: LogRank | None
     concordance: Estimate | None
+    selected_concordance: Estimate | None
     clinical_concordance: Estimate | None
     ridge_concordance: Estimate | None
     slope: Estimate | None
@@ -95,8 +98,8 @@ class EndPointStudy:
     Attributes:
         end_point: a key of `END_POINTS`.
         selection: covariates and the path to them.
-        table: multivariate Cox model of these; None where nothing was selected, like all below but the last.
-        model: the same for single patients, with cut and baseline.
+        table: multivariate Cox model of these; None where nothing was selected.
+        model: for single patients, with cut and baseline: of the selected covariates or the penalised one.
         univariable: each covariate alone.
         ridge: the penalised model of all covariates that vary.
         causes: cause-specific Cox models, where events compete.
@@ -183,9 +186,18 @@ def study_end_point(
     if events < FEWEST_EVENTS:
         return f"{end_point}: {events} events in the set {options.training!r}; {FEWEST_EVENTS} are needed"
     selection = stepwise(training.outcome, training.covariates, NAMES, options.procedure)
-    if not selection.names:
+    if not selection.names and options.model == SELECTED:
         return EndPointStudy(end_point, selection, notes=(*notes, "no covariate was selected: no model"))
-    return _modelled(followed, end_point, selection, options, (about, draws, progress, notes))
+    found = _modelled(followed, end_point, selection, options, about)
+    judged = _optimism(training, options, progress) if draws and options.model == SELECTED else None
+    return replace(found, optimism=judged, notes=(*notes, *found.notes))
+
+
+def _optimism(training: Followed, options: Options, progress: Progress | None) -> Optimism:
+    return optimism(
+        training.outcome, training.covariates, NAMES, options.procedure,
+        seed=options.seed, draws=options.draws, workers=options.workers, progress=progress,
+    )  # fmt: skip
 
 
 def _modelled(
@@ -193,83 +205,108 @@ def _modelled(
     end_point: str,
     selection: Selection,
     options: Options,
-    rest: tuple[Callable[[Followed, Selection], About], int, Progress | None, tuple[str, ...]],
+    about: Callable[[Followed, Selection], About],
 ) -> EndPointStudy:
-    about, draws, progress, notes = rest
     training = followed[options.training]
-    x = training.covariates[:, selection.indices]
-    per = {name: float(x[:, i].std(ddof=1)) for i, name in enumerate(selection.names) if name in FEATURES}
-    per |= {"age": 10.0} if "age" in selection.names else {}
-    model = fit_model(training.outcome, x, selection.names, about(training, selection))
-    rivals = _rivals(training, options)
-    found = None
-    if draws:
-        found = optimism(
-            training.outcome, training.covariates, NAMES, options.procedure,
-            seed=options.seed, draws=draws, workers=options.workers, progress=progress,
-        )  # fmt: skip
-    causes, told = _causes(training, x, selection.names)
+    rivals = _rivals(training, selection, options)
+    columns, ridge = selection.indices, 0.0
+    if options.model != SELECTED:
+        columns, ridge = rivals.varies, rivals.choice.ridge
+    names = tuple(NAMES[i] for i in columns)
+    model = fit_model(
+        training.outcome, training.covariates[:, columns], names, about(training, selection), ridge=ridge
+    )
     days = np.unique(np.quantile(training.outcome.time[training.outcome.event], TIMES).round())
+    sets = {
+        name: _judge(each, (model, columns), rivals, training.outcome, days)
+        for name, each in followed.items()
+    }
+    causes, told = _causes(training, selection)
     return EndPointStudy(
         end_point,
         selection,
-        cox_table(training.outcome, x, selection.names, per=per),
-        model,
+        _selected_table(training, selection),
+        replace(model, about=replace(model.about, metrics=_metrics(sets, options))),
         univariable(training.outcome, training.covariates, NAMES),
         rivals.choice,
         causes,
-        found,
-        {name: _judge(each, model, selection, rivals, (training, days)) for name, each in followed.items()},
-        (*notes, *told),
+        sets=sets,
+        notes=told,
     )
+
+
+def _selected_table(training: Followed, selection: Selection) -> CoxTable | None:
+    if not selection.names:
+        return None
+    x = training.covariates[:, selection.indices]
+    per = {name: float(x[:, i].std(ddof=1)) for i, name in enumerate(selection.names) if name in FEATURES}
+    per |= {"age": 10.0} if "age" in selection.names else {}
+    return cox_table(training.outcome, x, selection.names, per=per)
+
+
+def _metrics(sets: Mapping[str, "Judged"], options: Options) -> dict[str, object]:
+    """What the model's card says of each set."""
+    return {
+        f"{name} (resubstitution)" if name == options.training else name: {
+            "patients": judged.followed.outcome.size,
+            "events": int(judged.followed.outcome.event.sum()),
+            "concordance": None if judged.concordance is None else str(judged.concordance),
+            "log-rank p": None if judged.test is None else float(f"{judged.test.p:.3g}"),
+        }
+        for name, judged in sets.items()
+    }
 
 
 @dataclass(frozen=True, eq=False)
 class _Rivals:
-    """Log hazard ratios of the models beside: clinical alone, and penalised on everything."""
+    """Log hazard ratios of all three models, (covariate,), and what made the penalised one."""
 
+    selected: np.ndarray | None
     clinical: np.ndarray
+    penalised: np.ndarray
     choice: RidgeChoice
-    ridge: np.ndarray
+    varies: tuple[int, ...]
 
 
-def _rivals(training: Followed, options: Options) -> _Rivals:
-    clinical_only = training.covariates[:, len(FEATURES) :]
-    varies = np.ptp(clinical_only, axis=0) > 0
-    weights = np.zeros(len(CLINICAL))
-    if varies.any():
-        weights[varies] = maximise(risk_sets(training.outcome, clinical_only[:, varies])).coefficients
-    varies = np.ptp(training.covariates, axis=0) > 0
-    rng = np.random.default_rng([options.seed, 1])
-    choice = choose_ridge(training.outcome, training.covariates[:, varies], rng)
-    ridge = np.zeros(len(NAMES))
-    ridge[varies] = choice.coefficients
-    return _Rivals(weights, choice, ridge)
+def _rivals(training: Followed, selection: Selection, options: Options) -> _Rivals:
+    outcome, x = training.outcome, training.covariates
+    varies = np.flatnonzero(np.ptp(x, axis=0) > 0)
+    clinical_only = varies[varies >= len(FEATURES)]
+    weights = np.zeros((3, len(NAMES)))
+    if clinical_only.size:
+        weights[0, clinical_only] = maximise(risk_sets(outcome, x[:, clinical_only])).coefficients
+    choice = choose_ridge(outcome, x[:, varies], np.random.default_rng([options.seed, 1]))
+    weights[1, varies] = choice.coefficients
+    if selection.indices:
+        chosen = list(selection.indices)
+        weights[2, chosen] = maximise(risk_sets(outcome, x[:, chosen])).coefficients
+    selected = weights[2] if selection.indices else None
+    return _Rivals(selected, weights[0], weights[1], choice, tuple(varies.tolist()))
 
 
-def _causes(
-    training: Followed, x: np.ndarray, names: tuple[str, ...]
-) -> tuple[tuple[CauseRow, ...], tuple[str, ...]]:
-    if not (training.outcome.cause == COMPETING).any():
+def _causes(training: Followed, selection: Selection) -> tuple[tuple[CauseRow, ...], tuple[str, ...]]:
+    if not (training.outcome.cause == COMPETING).any() or not selection.indices:
         return (), ()
     try:
-        return cause_specific(training.outcome, x, names), ()
+        x = training.covariates[:, selection.indices]
+        return cause_specific(training.outcome, x, selection.names), ()
     except InputError as fault:
         return (), (f"cause-specific Cox models: {fault}",)
 
 
 def _judge(
     followed: Followed,
-    model: PrognosticModel,
-    selection: Selection,
+    used: tuple[PrognosticModel, tuple[int, ...]],
     rivals: _Rivals,
-    training: tuple[Followed, np.ndarray],
+    training: Outcome,
+    days: np.ndarray,
 ) -> Judged:
     outcome, x = followed.outcome, followed.covariates
-    hazard = log_hazard(model, x[:, selection.indices])
+    model, columns = used
+    hazard = log_hazard(model, x[:, columns])
     risk = model.sign * hazard
     group = split(risk, model.cut)
-    notes = []
+    notes: list[str] = []
 
     def attempt(make: Callable[[], T]) -> T | None:
         try:
@@ -278,7 +315,9 @@ def _judge(
             notes.append(str(fault))
             return None
 
-    learned, days = training
+    def ranked(weights: np.ndarray | None) -> Estimate | None:
+        return None if weights is None else attempt(lambda: concordance(outcome, x @ weights))
+
     days = days[days < outcome.time.max()]
     return Judged(
         followed,
@@ -287,12 +326,13 @@ def _judge(
         by_group(outcome, group),
         attempt(lambda: logrank(outcome, group)),
         attempt(lambda: concordance(outcome, hazard)),
-        attempt(lambda: concordance(outcome, x[:, len(FEATURES) :] @ rivals.clinical)),
-        attempt(lambda: concordance(outcome, x @ rivals.ridge)),
+        ranked(rivals.selected),
+        ranked(rivals.clinical),
+        ranked(rivals.penalised),
         attempt(lambda: _slope(outcome, hazard)),
-        attempt(lambda: time_dependent_auc(learned.outcome, outcome, hazard, days)) or (),
+        attempt(lambda: time_dependent_auc(training, outcome, hazard, days.tolist())) or (),
         attempt(lambda: _incidences(outcome, group)) or (),
-        tuple(notes),
+        tuple(dict.fromkeys(notes)),
     )
 
 

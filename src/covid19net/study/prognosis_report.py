@@ -3,11 +3,11 @@
 import numpy as np
 
 from covid19net.prognosis.outcome import END_POINTS
+from covid19net.report.shelf import Shelf
 from covid19net.report.study_page import ListPart, Paragraph, Part, Section
 from covid19net.study import prognosis_tables as tables
 from covid19net.study.grades import grades_of
 from covid19net.study.prognosis import EndPointStudy
-from covid19net.study.shelf import Shelf
 from covid19net.study.tables import p_value, ratio, slug
 
 WAITING = {
@@ -42,7 +42,8 @@ def prognosis_sections(study: EndPointStudy, shelf: Shelf) -> list[Section]:
 def _model(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     from covid19net.report.figure_forest import hazard_figure
 
-    assert study.table is not None
+    if study.table is None:
+        return [shelf.table(tables.univariable_table(study))]
     rows = [(tables.label_of(row), row.hazard_ratio, row.p) for row in study.table.rows]
     said = "; ".join(f"{label} {ratio(value)}" for label, value, _ in rows)
     figure = shelf.figure(

@@ -162,7 +162,7 @@ def concordance_table(study: EndPointStudy) -> Table:
     rows = [
         (
             f"{name} (resubstitution)" if place == 0 else name,
-            ratio(judged.concordance),
+            ratio(judged.selected_concordance),
             ratio(judged.clinical_concordance),
             ratio(judged.ridge_concordance),
             ratio(judged.slope),
@@ -174,9 +174,11 @@ def concordance_table(study: EndPointStudy) -> Table:
         "Harrell's concordance: 0.5 is chance. Clinical: Cox model of age, sex and comorbidity. Penalised: "
         "ridge on "
         f"all covariates (penalty {study.ridge.ridge:.3g}, cross-validated). All made on the training set.",
-        "Slope of the predictor: 1 where the coefficients hold, below 1 where they are too strong.",
+        "Slope of the predictor that made the groups: 1 where the coefficients hold, below 1 where they "
+        "are too "
+        "strong.",
     )
-    header = ("", "selected model", "clinical alone", "penalised", "slope of the selected")
+    header = ("", "selected model", "clinical alone", "penalised", "slope")
     title = f"Concordance, {study.end_point}"
     return Table(f"concordance-{study.end_point}", title, header, tuple(rows), notes)
 

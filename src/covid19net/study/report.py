@@ -7,6 +7,7 @@ from covid19net.evaluate.audit import audit
 from covid19net.evaluate.results import EXAMPLE, read_results
 from covid19net.report.checklist import checklist
 from covid19net.report.discharge import INTENDED_USE
+from covid19net.report.shelf import MARK, Shelf
 from covid19net.report.study_page import Banner, ListPart, Paragraph, Part, Section, page, write_page
 from covid19net.study import tables
 from covid19net.study.diagnosis_report import diagnosis_sections, space_section
@@ -14,7 +15,6 @@ from covid19net.study.facts import facts_of
 from covid19net.study.methods import methods, versions
 from covid19net.study.prognosis_report import prognosis_sections
 from covid19net.study.results import Results
-from covid19net.study.shelf import MARK, Shelf
 from covid19net.table import Table
 
 MOST_FAILURES = 50  # rows on the page

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,8 @@ class Options:
         training: set on which threshold, baseline and prognosis are made; the others only judge them.
         threshold: "youden" (of the training set), "card" (of the weights), "released" (0.8), or a number.
         procedure: of the stepwise selection.
+        model: which Cox model makes the risk groups: of the selected covariates, as in the paper, or the
+            penalised one of all.
         draws: of the bootstrap of the whole selection; 0 leaves it out.
         missing: what happens to patients without age, sex or comorbidity: "refuse", "exclude" or "median".
         end_points: beside discharge, those of them that the manifest knows.
@@ -35,6 +38,7 @@ class Options:
     training: str = "training"
     threshold: str | float = "youden"
     procedure: Procedure = field(default_factory=Procedure)
+    model: Literal["selected", "penalised"] = "selected"
     draws: int = 200
     missing: Missing = "refuse"
     end_points: tuple[str, ...] = tuple(name for name in END_POINTS if name != "discharge")
