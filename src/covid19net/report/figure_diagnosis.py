@@ -65,7 +65,7 @@ def roc_figure(
             )  # fmt: skip
     if threshold is not None:
         handles.append(Line2D([], [], ls="", marker="o", color=GREY))
-        labels.append(f"at threshold {threshold:g}")
+        labels.append(f"at threshold {threshold:.3g}")
     title = f"AUC ({100 * curves[0][2].level:g}% CI)"
     if inside:
         axes.legend(handles, labels, loc="lower right", title=title, alignment="left", borderaxespad=0.2)
@@ -129,7 +129,7 @@ def score_figure(
         Line2D([], [], ls="", marker="os"[i], color=COLOURS[i], label=plain(groups[i])) for i in (0, 1)
     ]
     if threshold is not None:
-        handles.append(Line2D([], [], color=GREY, lw=0.8, ls=(0, (4, 3)), label=f"threshold {threshold:g}"))
+        handles.append(Line2D([], [], color=GREY, lw=0.8, ls=(0, (4, 3)), label=f"threshold {threshold:.3g}"))
     labels = [str(handle.get_label()) for handle in handles]
     figure.legend(handles, labels, loc="outside lower center", ncols=3 if wide else 2, columnspacing=1.2)
     return figure

@@ -26,12 +26,12 @@ def diagnosis_sections(diagnosis: Diagnosis, shelf: Shelf) -> list[Section]:
         shelf.table(tables.table_two(diagnosis)),
         _roc(diagnosis, shelf),
         _scores(diagnosis, shelf),
+        shelf.table(tables.scores_table(diagnosis)),
         shelf.table(tables.thresholds_table(diagnosis)),
         Paragraph(
             "The set the network was trained on, if it is among these, judges it too kindly; the card of "
-            "the weights says "
-            "what they have seen. Youden's threshold is chosen on the training set and so judges that set "
-            "too kindly."
+            "the weights says what they have seen. Youden's threshold is chosen on the training set and "
+            "so judges that set too kindly."
         ),
         Paragraph(
             "Audit of this Table 2: no number is impossible or implausible."
@@ -61,7 +61,7 @@ def _roc(diagnosis: Diagnosis, shelf: Shelf) -> FigurePart:
         "figure-3-roc",
         roc_figure(curves, diagnosis.threshold, shelf.mark),
         f"Figure 3, ROC curves. Marks: the threshold {diagnosis.threshold:.4g}. Areas with 95 % DeLong "
-        f"intervals.",
+        "intervals.",
         f"ROC curves of every set. {areas}.",
     )
 
@@ -121,9 +121,8 @@ def _baseline(diagnosis: Diagnosis, shelf: Shelf) -> list[Section]:
         return []
     text = (
         "Density statistics of the lungs with logistic regression, the simplest model that could do. In "
-        "this field "
-        "such baselines often tie with deep models; a network that does not beat it has not shown that it "
-        "sees more."
+        "this field such baselines often tie with deep models; a network that does not beat it has not "
+        "shown that it sees more."
     )
     return [Section("A simple baseline", (Paragraph(text), shelf.table(table)))]
 
@@ -133,8 +132,8 @@ def _strata(diagnosis: Diagnosis, shelf: Shelf) -> list[Part]:
 
     text = (
         "Every metric by centre, type of pneumonia, slice thickness, kernel, vendor, sex, age and "
-        "severity, as far as "
-        "the manifest holds them. A score that works in one stratum only may have learned the stratum."
+        "severity, as far as the manifest holds them. A score that works in one stratum only may have "
+        "learned the stratum."
     )
     parts: list[Part] = [Paragraph(text)]
     for name, measured in diagnosis.sets.items():
@@ -177,8 +176,7 @@ def space_section(sets: Mapping[str, StudySet], shelf: Shelf) -> list[Section]:
         "figure-6e-features",
         pca_figure(space, classes, shelf.mark),
         f"Figure 6e, the 64 DL features of {count} patients in the plane of their first two principal "
-        f"components, which "
-        f"hold {shares} of the variance.",
+        f"components, which hold {shares} of the variance.",
         "Principal components of the DL features, COVID-19 against other pneumonia.",
     )
     return [Section("Feature space", (figure,))]

@@ -56,11 +56,9 @@ def _software(results: Results) -> dict[str, str]:
         "weights": f"Diagnosis weights SHA-256 {material.weights_sha256 or 'not known'}.",
         "code": f"covid19net {versions()['covid19net']}, Apache-2.0.",
         "preprocessing": "Lung box, HU outside the lungs limited to their mean ± 4 sd, 48 x 240 x 360 "
-        "voxels by cubic "
-        "splines, standardized (Wang et al. 2020).",
+        "voxels by cubic splines, standardized (Wang et al. 2020).",
         "diagnosis_model": "COVID-19Net, 3-D DenseNet, 894,545 parameters; in: lung image; out: "
-        "probability and 64 "
-        "features.",
+        "probability and 64 features.",
         "ensemble": "None.",
         "bad_input": "Scans that are no chest CT in HU, are incomplete or hold no lungs are refused with a "
         "reason.",
@@ -82,12 +80,11 @@ def _diagnosis(results: Results) -> dict[str, str]:
     return {
         "threshold": f"Positive above {diagnosis.threshold:.4g}, {diagnosis.threshold_origin}.",
         "measures": "AUC (DeLong and bootstrap), accuracy, sensitivity, specificity, PPV, NPV (Wilson), "
-        "Mann-Whitney, "
-        "calibration, decision curves; concordance, log-rank, hazard ratios, AUC by day.",
+        "Mann-Whitney, calibration, decision curves; concordance, log-rank, hazard ratios, AUC by day.",
         "performance": "; ".join(
             f"{name}: AUC {ratio(m.performance.auc)}, sensitivity "
-            f"{percent(m.performance.point.sensitivity)} %, "
-            f"specificity {percent(m.performance.point.specificity)} %"
+            f"{percent(m.performance.point.sensitivity)} %, specificity "
+            f"{percent(m.performance.point.specificity)} %"
             for name, m in measured
         ),
         "calibration": "; ".join(

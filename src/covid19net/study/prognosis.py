@@ -16,7 +16,7 @@ from covid19net.evaluate.estimate import quantile
 from covid19net.features import FEATURES
 from covid19net.prognosis.competing import CauseRow, Incidence, cause_specific, incidence
 from covid19net.prognosis.concordance import TimedAuc, concordance, time_dependent_auc
-from covid19net.prognosis.cox import CoxTable, Univariable, cox_table, univariable
+from covid19net.prognosis.cox import CoxTable, Univariable, cox_table, per_sd, univariable
 from covid19net.prognosis.fit import fit_model
 from covid19net.prognosis.groups import LogRank, WaitingCurve, by_group, logrank, split
 from covid19net.prognosis.model import About, PrognosticModel
@@ -157,7 +157,7 @@ def study_end_point(
     sets: Mapping[str, StudySet],
     end_point: str,
     options: Options,
-    about: Callable[[Followed, Selection], About],
+    about: Callable[[Followed], About],
     *,
     draws: int = 0,
     progress: Progress | None = None,
@@ -168,7 +168,7 @@ def study_end_point(
         sets: from `study_sets`.
         end_point: a key of `END_POINTS`.
         options: of the study.
-        about: makes the model's card from the training patients and the selection.
+        about: makes the model's card from the training patients.
         draws: of the bootstrap of the whole procedure; 0 leaves it out.
         progress: of that bootstrap.
 
@@ -205,7 +205,7 @@ def _modelled(
     end_point: str,
     selection: Selection,
     options: Options,
-    about: Callable[[Followed, Selection], About],
+    about: Callable[[Followed], About],
 ) -> EndPointStudy:
     training = followed[options.training]
     rivals = _rivals(training, selection, options)
@@ -213,9 +213,7 @@ def _modelled(
     if options.model != SELECTED:
         columns, ridge = rivals.varies, rivals.choice.ridge
     names = tuple(NAMES[i] for i in columns)
-    model = fit_model(
-        training.outcome, training.covariates[:, columns], names, about(training, selection), ridge=ridge
-    )
+    model = fit_model(training.outcome, training.covariates[:, columns], names, about(training), ridge=ridge)
     days = np.unique(np.quantile(training.outcome.time[training.outcome.event], TIMES).round())
     sets = {
         name: _judge(each, (model, columns), rivals, training.outcome, days)
@@ -227,7 +225,7 @@ def _modelled(
         selection,
         _selected_table(training, selection),
         replace(model, about=replace(model.about, metrics=_metrics(sets, options))),
-        univariable(training.outcome, training.covariates, NAMES),
+        univariable(training.outcome, training.covariates, NAMES, per=_units(training.covariates)),
         rivals.choice,
         causes,
         sets=sets,
@@ -238,10 +236,15 @@ def _modelled(
 def _selected_table(training: Followed, selection: Selection) -> CoxTable | None:
     if not selection.names:
         return None
-    x = training.covariates[:, selection.indices]
-    per = {name: float(x[:, i].std(ddof=1)) for i, name in enumerate(selection.names) if name in FEATURES}
-    per |= {"age": 10.0} if "age" in selection.names else {}
-    return cox_table(training.outcome, x, selection.names, per=per)
+    units = _units(training.covariates)
+    per = {name: units[name] for name in selection.names if name in units}
+    return cox_table(training.outcome, training.covariates[:, selection.indices], selection.names, per=per)
+
+
+def _units(covariates: np.ndarray) -> dict[str, float]:
+    """For what a hazard ratio is given: ten years, a standard deviation of a DL feature; else one unit."""
+    units = per_sd(covariates, NAMES)
+    return {name: 10.0 if name == "age" else sd for name, sd in units.items() if name not in CLINICAL[1:]}
 
 
 def _metrics(sets: Mapping[str, "Judged"], options: Options) -> dict[str, object]:

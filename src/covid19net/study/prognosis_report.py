@@ -71,8 +71,7 @@ def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         "figure-4-groups" if study.end_point == "discharge" else f"groups-{study.end_point}",
         waiting_figure(panels, mark=shelf.mark, y_label=WAITING[study.end_point]),
         f"Figure 4, Kaplan-Meier curves of the risk groups, {study.end_point}. Ticks: last seen without "
-        f"the event; a "
-        "competing event counts as such, as in the paper. Below: numbers at risk.",
+        "the event; a competing event counts as such, as in the paper. Below: numbers at risk.",
         f"Kaplan-Meier curves of low and high risk in {', '.join(study.sets)}.",
     )
     parts: list[Part] = [figure, shelf.table(tables.groups_table(study))]
@@ -138,8 +137,7 @@ def _discrimination(study: EndPointStudy, shelf: Shelf) -> list[Part]:
                 f"timed-auc-{study.end_point}",
                 timed_auc_figure(curves, shelf.mark),
                 "Cumulative/dynamic AUC: who has had the event by a day against who has not, censoring "
-                "weighted. The "
-                "training set judges itself too kindly.",
+                "weighted. The training set judges itself too kindly.",
                 f"AUC by day in {', '.join(name for name, _, _ in curves)}.",
             )
         )
@@ -154,8 +152,7 @@ def _discrimination(study: EndPointStudy, shelf: Shelf) -> list[Part]:
                 f"selection-{slug(study.end_point)}",
                 selection_figure(shares, shelf.mark, chosen=chosen),
                 "How often the bootstrap chose each covariate: a selection that changes from sample to "
-                "sample says little "
-                "about single covariates.",
+                "sample says little about single covariates.",
                 "Bars: share of bootstrap draws that selected each covariate.",
             )
         )
@@ -170,8 +167,7 @@ def _competing(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         return []
     text = (
         "Whoever dies is never discharged. Counted as censored, as above and in the paper, they are "
-        "treated as if they "
-        "could still be; here both events compete."
+        "treated as if they could still be; here both events compete."
         if study.end_point == "discharge"
         else "Discharge and death end the waiting for this event; here they compete with it."
     )
@@ -181,7 +177,7 @@ def _competing(study: EndPointStudy, shelf: Shelf) -> list[Part]:
             f"incidence-{study.end_point}",
             incidence_figure(panels, shelf.mark),
             f"Cumulative incidence after Aalen and Johansen by risk group, {study.end_point}.",
-            f"Cumulative incidence of the event and of what competes in "
+            "Cumulative incidence of the event and of what competes in "
             f"{', '.join(name for name, _ in panels)}.",
         ),
     ]

@@ -47,7 +47,8 @@ def selection_table(study: EndPointStudy) -> Table:
         )
         for step in selection.steps
     ]
-    notes = [f"{len(selection.names)} covariates selected; the paper's selection chose {SELECTED}."]
+    count = len(selection.names)
+    notes = [f"{count} covariate{'s' * (count != 1)} selected; the paper's selection chose {SELECTED}."]
     notes += [f"Not offered: {title_of(lost.name)}: {lost.reason}." for lost in selection.dropped]
     criterion = selection.procedure.criterion.upper()
     header = ("step", "change", criterion, "p, likelihood ratio", "next best")
@@ -75,7 +76,7 @@ def cox_rows(study: EndPointStudy) -> Table:
         f"{p_value(table.p)}; concordance {ratio(table.concordance)} on the same patients.",
         f"A hazard ratio {direction}. DL features per standard deviation.",
         "The covariates were selected on these patients: p and intervals are too small and too narrow.",
-        f"Proportional hazards by scaled Schoenfeld residuals: small p speaks against; all together "
+        "Proportional hazards by scaled Schoenfeld residuals: small p speaks against; all together "
         f"{p_value(table.proportional_p)}.",
     )
     header = ("", "log hazard ratio", "hazard ratio (95 % CI)", "p", "p, proportional hazards")
@@ -116,7 +117,7 @@ def groups_table(study: EndPointStudy) -> Table:
     assert study.model is not None
     notes = (
         f"High risk: at or above the training set's median risk ({study.model.cut:.3f}); the same cut in "
-        f"every set.",
+        "every set.",
         "The groups of the training set are judged by the patients that made them (resubstitution): their "
         "difference is too large, and so is the paper's.",
         "Mean: restricted to the last day on which both groups are followed. Published: Wang et al. 2020, "
@@ -171,12 +172,11 @@ def concordance_table(study: EndPointStudy) -> Table:
     ]
     assert study.ridge is not None
     notes = (
-        "Harrell's concordance: 0.5 is chance. Clinical: Cox model of age, sex and comorbidity. Penalised: "
-        "ridge on "
-        f"all covariates (penalty {study.ridge.ridge:.3g}, cross-validated). All made on the training set.",
+        "Harrell's concordance: 0.5 is chance. Clinical: Cox model of age, sex and comorbidity. "
+        f"Penalised: ridge on all covariates (penalty {study.ridge.ridge:.3g}, cross-validated). All made "
+        "on the training set.",
         "Slope of the predictor that made the groups: 1 where the coefficients hold, below 1 where they "
-        "are too "
-        "strong.",
+        "are too strong.",
     )
     header = ("", "selected model", "clinical alone", "penalised", "slope")
     title = f"Concordance, {study.end_point}"
@@ -229,8 +229,8 @@ def optimism_table(found: Optimism, end_point: str) -> Table:
         (f"{INDENT}without a model", str(sum(found.failed.values()))),
     )
     notes = (
-        "Selection and fit were repeated in every draw. The paper's training curves and AUC are of the kind "
-        "in the first row.",
+        "Selection and fit were repeated in every draw. The paper's training curves and AUC are of the "
+        "kind in the first row.",
         *(f"{count} draws: {reason}." for reason, count in found.failed.items()),
     )
     title = f"Optimism of the whole procedure, {end_point}"

@@ -55,8 +55,8 @@ def summary(results: Results) -> list[str]:
             found = measured.performance
             lines.append(
                 f"{name}: AUC {tables.ratio(found.auc)}, sensitivity "
-                f"{tables.percent(found.point.sensitivity)} %, "
-                f"specificity {tables.percent(found.point.specificity)} %"
+                f"{tables.percent(found.point.sensitivity)} %, specificity "
+                f"{tables.percent(found.point.specificity)} %"
             )
     for study in results.prognoses:
         for name, judged in study.sets.items():
@@ -82,7 +82,7 @@ def _cohort(results: Results, shelf: Shelf) -> Section:
         parts.append(
             Banner(
                 f"{len(material.failures)} of {len(material.patients)} patients have no result and are "
-                f"left out."
+                "left out."
             )
         )
     parts += [Banner(note, "warning") for note in dict.fromkeys(_notes(results))]
@@ -123,17 +123,15 @@ def _audit() -> Section:
     doubts = audit(read_results(EXAMPLE).rows)
     text = (
         "The paper's own Table 2 under the same audit (covid19net audit --example). Its numbers stand "
-        "beside those of this "
-        "study as printed."
+        "beside those of this study as printed."
     )
     return Section("Audit of the published table", (Paragraph(text), ListPart(tuple(map(str, doubts)))))
 
 
 def _checklists(results: Results, shelf: Shelf) -> Section:
     text = (
-        "TRIPOD+AI and CLAIM, filled in as far as the software knows the answers. What only the authors of "
-        "a study can "
-        "answer is marked so."
+        "TRIPOD+AI and CLAIM, filled in as far as the software knows the answers. What only the authors "
+        "of a study can answer is marked so."
     )
     return Section(
         "Reporting checklists",

@@ -14,10 +14,9 @@ from covid19net.features import read_features, write_features
 from covid19net.io.files import write_fault
 from covid19net.prognosis.model import About
 from covid19net.prognosis.model_file import write_model
-from covid19net.prognosis.stepwise import Selection
 from covid19net.study.analyses import Failure, analyze_cohort
 from covid19net.study.diagnosis import study_diagnosis
-from covid19net.study.methods import selection_words, versions
+from covid19net.study.methods import procedure_words, versions
 from covid19net.study.prognosis import EndPointStudy, Followed, study_end_point
 from covid19net.study.record import plain
 from covid19net.study.results import Material, Results, Source
@@ -108,8 +107,8 @@ def compute(source: Source, material: Material, options: Options, tell: Progress
     for end_point in (DISCHARGE, *options.end_points):
         tell(f"prognosis, {end_point}", 0.0)
 
-        def about(training: Followed, selection: Selection, end_point: str = end_point) -> About:
-            return _about(material, source, options, (end_point, training, selection))
+        def about(training: Followed, end_point: str = end_point) -> About:
+            return _about(material, source, options, (end_point, training))
 
         found = _end_point(sets, end_point, options, about, tell)
         if isinstance(found, str):
@@ -126,7 +125,7 @@ def _end_point(
     sets: Mapping[str, StudySet],
     end_point: str,
     options: Options,
-    about: Callable[[Followed, Selection], About],
+    about: Callable[[Followed], About],
     tell: Progress,
 ) -> EndPointStudy | str:
     stage = f"prognosis, {end_point}: bootstrap of the selection"
@@ -140,11 +139,9 @@ def _end_point(
     )
 
 
-def _about(
-    material: Material, source: Source, options: Options, made: tuple[str, Followed, Selection]
-) -> About:
+def _about(material: Material, source: Source, options: Options, made: tuple[str, Followed]) -> About:
     """The card of a prognostic model; without a date, so that the same data give the same file."""
-    end_point, training, selection = made
+    end_point, training = made
     demonstration = material.demonstration
     use = "Showing and testing the software. Never for a decision about a person."
     limits = "Made from synthetic patients: risk, group and curve say nothing about a real person."
@@ -165,8 +162,7 @@ def _about(
             "training_data": f"{training.outcome.size} {kind} of the set {training.name!r}",
             "patients": training.outcome.size,
             "events": int(training.outcome.event.sum()),
-            "procedure": selection_words(options.procedure),
-            "selected": list(selection.names),
+            "procedure": procedure_words(options),
             "seed": options.seed,
             "command": source.command,
             "versions": versions(),

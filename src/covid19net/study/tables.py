@@ -35,62 +35,54 @@ def p_value(p: float | None) -> str:
 
 
 def table_two(diagnosis: Diagnosis) -> Table:
-    """Table 2 of the paper: performance in every set, each with the published column beside it."""
-    header = [""]
-    columns: list[list[str]] = []
+    """Table 2 of the paper: performance in every set, each with the published row below it."""
+    rows: list[tuple[str, ...]] = []
     for name, measured in diagnosis.sets.items():
-        header.append(name)
-        columns.append(_measures(measured))
+        rows.append((name, *_measures(measured)))
         if name in TABLE_2:
-            header.append(f"{name}, published")
-            columns.append(_printed(TABLE_2[name]))
-    names = (
-        "patients (COVID-19 / other)", "AUC", f"{INDENT}DeLong", f"{INDENT}bootstrap", "accuracy, %",
-        "sensitivity, %", "specificity, %", "PPV, %", "NPV, %", "score, median (quartiles)",
-        f"{INDENT}COVID-19", f"{INDENT}other", f"{INDENT}p, Mann-Whitney",
+            rows.append((f"{INDENT}published", *_printed(TABLE_2[name])))
+    header = (
+        "", "COVID-19 / other", "AUC", "accuracy, %", "sensitivity, %", "specificity, %", "PPV, %", "NPV, %",
     )  # fmt: skip
-    rows = tuple((name, *(column[i] for column in columns)) for i, name in enumerate(names))
     notes = (
         f"Positive above {diagnosis.threshold:.4g} ({diagnosis.threshold_origin}). 95 % intervals: AUC by "
-        f"DeLong "
-        "on the logit scale and by bootstrap, proportions by Wilson.",
+        "DeLong on the logit scale, proportions by Wilson.",
         f"Published: {SOURCE}, as printed; the patients and weights were others.",
         "The printed accuracy of validation 2-viral is impossible, and the printed AUC intervals are "
-        "narrower "
-        "than their numbers of patients can give: see the audit.",
+        "narrower than their numbers of patients can give: see the audit.",
     )
-    return Table("table-2", "Table 2. Diagnosis", tuple(header), rows, notes)
+    return Table("table-2", "Table 2. Diagnosis", header, tuple(rows), notes)
 
 
-def _measures(measured: Measured) -> list[str]:
+def _measures(measured: Measured) -> tuple[str, ...]:
     found, point = measured.performance, measured.performance.point
-    difference = found.difference
-    groups = [
-        f"{g.median:.2f} ({g.lower:.2f}{DASH}{g.upper:.2f})"
-        for g in (difference.positive, difference.negative)
-    ]
-    boot = found.auc_bootstrap
-    return [
-        f"{found.positive + found.negative} ({found.positive} / {found.negative})",
-        f"{found.auc.value:.2f}",
-        f"{found.auc.low:.2f}{DASH}{found.auc.high:.2f}",
-        f"{boot.low:.2f}{DASH}{boot.high:.2f}",
-        percent(point.accuracy),
-        percent(point.sensitivity),
-        percent(point.specificity),
-        percent(point.ppv),
-        percent(point.npv),
-        "",
-        *groups,
-        p_value(difference.p),
-    ]
+    shares = (point.accuracy, point.sensitivity, point.specificity, point.ppv, point.npv)
+    return f"{found.positive} / {found.negative}", ratio(found.auc), *map(percent, shares)
 
 
-def _printed(printed: Printed) -> list[str]:
-    percents = (printed.accuracy, printed.sensitivity, printed.specificity)
+def _printed(printed: Printed) -> tuple[str, ...]:
     interval = f"{printed.auc_low:.2f}{DASH}{printed.auc_high:.2f}"
-    shares = [f"{100 * value:.2f}" for value in percents]
-    return ["", f"{printed.auc:.2f}", interval, "", *shares, "", "", "", "", "", "< 0.0001"]
+    shares = (printed.accuracy, printed.sensitivity, printed.specificity)
+    return "", f"{printed.auc:.2f} ({interval})", *(f"{100 * value:.2f}" for value in shares), "", ""
+
+
+def scores_table(diagnosis: Diagnosis) -> Table:
+    """How the groups score, and the bootstrap interval of the AUC beside DeLong's."""
+    rows = []
+    for name, measured in diagnosis.sets.items():
+        found = measured.performance
+        groups = [
+            f"{g.median:.2f} ({g.lower:.2f}{DASH}{g.upper:.2f})"
+            for g in (found.difference.positive, found.difference.negative)
+        ]
+        rows.append(
+            (name, *groups, p_value(found.difference.p), ratio(found.auc), ratio(found.auc_bootstrap))
+        )
+    header = (
+        "", "score, COVID-19", "score, other", "p, Mann-Whitney", "AUC, DeLong", "AUC, bootstrap",
+    )  # fmt: skip
+    notes = ("Scores: median (quartiles). The paper printed p < 0.0001 for every set.",)
+    return Table("scores", "Scores of the groups", header, tuple(rows), notes)
 
 
 def thresholds_table(diagnosis: Diagnosis) -> Table:
@@ -143,8 +135,8 @@ def baseline_table(diagnosis: Diagnosis) -> Table | None:
     header = ("", "AUC, network", "AUC, density", "difference", "p, DeLong")
     notes = (
         f"Baseline: logistic regression (ridge {diagnosis.baseline.ridge:g}) on "
-        f"{', '.join(diagnosis.baseline.names)}, "
-        "fitted on the training set; its training AUC is resubstitution.",
+        f"{', '.join(diagnosis.baseline.names)}, fitted on the training set; its training AUC is "
+        "resubstitution.",
     )
     return Table("baseline", "A simple baseline beside the network", header, tuple(rows), notes)
 
@@ -172,8 +164,7 @@ def strata_table(name: str, measured: Measured) -> Table:
     header = ("", "COVID-19 / other", "AUC", "accuracy, %", "sensitivity, %", "specificity, %", "Brier score")
     notes = (
         "Types of other pneumonia are each compared with all COVID-19 patients, severity grades of "
-        "COVID-19 with "
-        "all others.",
+        "COVID-19 with all others.",
     )
     return Table(f"strata-{slug(name)}", f"Strata: {name}", header, tuple(rows), notes)
 
