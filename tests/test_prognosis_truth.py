@@ -117,7 +117,7 @@ def test_cox_intervals_hold_the_planted_hazard_ratios():
         estimates[cohort] = fit.coefficients
         held[cohort] = np.abs(fit.coefficients - PLANTED) <= 1.959964 * error
     assert 0.93 <= held.mean() <= 0.97
-    assert (held.sum(0) >= band(200, 0.95)[0]).all()
+    assert (held.sum(0) >= binom.ppf(0.001, 200, 0.95)).all()  # one of six in 200 tables would fail
     bias = estimates.mean(0) - PLANTED
     assert (np.abs(bias) < 0.02 + 2.6 * estimates.std(0) / np.sqrt(200)).all()
 
@@ -126,7 +126,7 @@ def test_the_planted_death_hazards_are_found_as_well():
     """The competing event with a rate ten times as high, so that there is something to find."""
     rng = np.random.default_rng(31)
     held = []
-    for _ in range(100):
+    for _ in range(400):
         outcome, x = simulate(rng, PLANTED, rate=10 * DEATH_RATE)
         fit = maximise(risk_sets(Outcome(outcome.time, outcome.cause == COMPETING), x))
         held.append(np.abs(fit.coefficients - OF_DEATH) <= 1.959964 * np.sqrt(np.diag(fit.covariance)))
@@ -134,25 +134,25 @@ def test_the_planted_death_hazards_are_found_as_well():
 
 
 def test_the_logrank_test_holds_its_level():
-    """Groups by the median of a feature that has no effect: 5 % of 2000 tests reject."""
+    """Groups by the median of a risk that has no effect: 5 % of 2000 tests reject."""
     rng = np.random.default_rng(32)
     without = np.zeros(PLANTED.size)
     rejected = 0
     for _ in range(2000):
         outcome, x = simulate(rng, without, of_death=without)
-        rejected += logrank(outcome, split(x[:, 0], median_cut(x[:, 0]))).p < 0.05
+        rejected += logrank(outcome, split(x @ PLANTED, median_cut(x @ PLANTED))).p < 0.05
     low, high = band(2000, 0.05)
     assert low <= rejected <= high
 
 
 def test_grays_test_holds_its_level_while_death_competes():
-    """Groups by a feature without effect; both causes, death with a rate ten times as high."""
+    """Groups by a risk without effect; both causes, death with a rate ten times as high."""
     rng = np.random.default_rng(38)
     without = np.zeros(PLANTED.size)
     rejected = np.zeros(2, int)
     for _ in range(1000):
         outcome, x = simulate(rng, without, of_death=without, rate=10 * DEATH_RATE)
-        group = split(x[:, 0], median_cut(x[:, 0]))
+        group = split(x @ PLANTED, median_cut(x @ PLANTED))
         rejected += [gray_test(outcome, group, cause).p < 0.05 for cause in (OF_INTEREST, COMPETING)]
     low, high = band(1000, 0.05)
     assert ((low <= rejected) & (rejected <= high)).all(), rejected
