@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from covid19net.errors import InputError
+from covid19net.evaluate import Estimate
 from covid19net.prognosis.groups import (
     by_group,
+    difference,
     logrank,
     mean_wait,
     median_cut,
+    median_wait,
     parts,
     split,
     waiting_curve,
@@ -52,6 +55,38 @@ def test_the_logrank_test_of_lung_is_the_one_r_prints():
     assert test.p == pytest.approx(0.001, abs=0.0005)
 
 
+def test_the_logrank_test_of_four_groups_is_the_one_r_prints():
+    """survdiff(Surv(time, status) ~ ph.ecog, lung): one patient without a grade is left out."""
+    grade = load_lung()["ph.ecog"].to_numpy()
+    known = np.isfinite(grade)
+    test = logrank(lung()[0][known], grade[known].astype(int).astype(str))
+    assert test.observed == {"0": 37, "1": 82, "2": 44, "3": 1}
+    assert test.expected == pytest.approx({"0": 54.153, "1": 83.528, "2": 26.147, "3": 0.172}, abs=5e-4)
+    assert (test.statistic, test.df) == (pytest.approx(22, abs=0.5), 3)
+    assert test.p == pytest.approx(7e-5, abs=0.5e-5)
+
+
+def test_the_table_under_the_curve_of_lung_is_the_one_r_prints():
+    """summary(survfit(Surv(time, status) ~ 1, lung), times = 0:5 * 100)."""
+    curve = waiting_curve(lung()[0], "all")
+    days = np.arange(0, 501, 100)
+    assert curve.at_risk(days).tolist() == [228, 196, 144, 92, 57, 41]
+    step = np.searchsorted(curve.time, days, side="right") - 1
+    np.testing.assert_allclose(curve.waiting[step], [1, 0.8640, 0.6803, 0.5306, 0.3768, 0.2933], atol=6e-5)
+    spread = np.log(np.log(curve.low[step[1:]]) / np.log(curve.waiting[step[1:]])) / 1.959964
+    error = spread * np.abs(np.log(curve.waiting[step[1:]])) * curve.waiting[step[1:]]
+    np.testing.assert_allclose(error, [0.0227, 0.0311, 0.0346, 0.0358, 0.0351], atol=6e-5)
+
+
+def test_ten_patients_as_r_prints_them():
+    """summary(survfit(Surv(time, event) ~ 1)): who is censored on a day of events is at risk on it."""
+    time = np.array([3, 5, 7, 2, 18, 16, 2, 9, 16, 5])
+    curve = waiting_curve(Outcome(time, np.array([0, 1, 1, 1, 0, 1, 1, 1, 1, 0])), "all")
+    assert curve.time.tolist() == [0, 2, 5, 7, 9, 16]
+    assert curve.at_risk(curve.time[1:]).tolist() == [10, 7, 5, 4, 3]
+    np.testing.assert_allclose(curve.waiting[1:], [0.800, 0.686, 0.549, 0.411, 0.137], atol=5e-4)
+
+
 def test_the_medians_of_lung_are_those_r_prints():
     """survfit(Surv(time, status) ~ sex, lung, conf.type = "log-log"); the limits are those of lifelines."""
     outcome, sex = lung()
@@ -64,11 +99,20 @@ def test_the_medians_of_lung_are_those_r_prints():
 
 
 def test_the_mean_stay_of_lung_is_the_one_r_prints():
-    """print(survfit(...), rmean = 1022) prints for men: rmean 326, se(rmean) 22.9."""
-    outcome, sex = lung()
-    found = mean_wait(by_group(outcome, sex)[1], 1022)
-    assert found.value == pytest.approx(326, abs=0.5)
-    assert (found.high - found.low) / 2 / 1.959964 == pytest.approx(22.9, abs=0.05)
+    """print(survfit(Surv(time, status) ~ sex, lung), rmean = 1022) prints for men 326.0841 and 22.91156."""
+    found = mean_wait(by_group(*lung())[1], 1022)
+    assert found.value == pytest.approx(326.0841, abs=5e-5)
+    assert (found.high - found.low) / 2 / 1.959964 == pytest.approx(22.91156, abs=5e-6)
+
+
+def test_a_difference_worked_out_by_hand():
+    """Zou and Donner: each limit takes the near side of one interval and the far side of the other."""
+    apart = difference(Estimate(426, 366, 506), Estimate(270, 210, 350))  # 60 and 80 from their limits
+    assert (apart.value, apart.low, apart.high) == (156, 56, 256)  # 100 = sqrt(60^2 + 80^2)
+    assert difference(Estimate(5, 5, 5), Estimate(7, 6, 9)) == Estimate(-2, -4, -1)
+    female, male = (median_wait(curve) for curve in by_group(*lung(), level=0.9))
+    assert (female.value, male.value, female.level) == (426, 270, 0.9)
+    assert difference(female, male).low > 0
 
 
 def test_6_mp_as_the_textbooks_print_it():
@@ -183,6 +227,7 @@ def test_a_group_without_events_has_a_flat_curve():
     curve = waiting_curve(Outcome(np.array([3.0, 4]), np.array([0, 2])), "all")
     assert (curve.time.tolist(), curve.waiting.tolist(), curve.events) == ([0], [1], 0)
     assert (curve.median, curve.median_low, curve.median_high) == (None, None, None)
+    assert median_wait(curve) is None
     assert mean_wait(curve, 4).value == 4
 
 
@@ -212,6 +257,7 @@ def test_without_censoring_the_mean_stay_is_the_mean():
     half = 1.959964 * days.std() / np.sqrt(8)
     assert found.low == pytest.approx(days.mean() - half)
     assert found.high == pytest.approx(days.mean() + half)
+    assert mean_wait(waiting_curve(without_censoring(*days), "all"), 40) == found  # nobody is left to wait
     cut = np.minimum(days, 6)
     assert mean_wait(waiting_curve(without_censoring(*days), "all"), 6).value == pytest.approx(cut.mean())
 
@@ -239,10 +285,11 @@ def refusals():
         (lambda: median_cut(np.array([1, np.nan])), "no median of 2 risks"),
         (lambda: split(np.array([1, np.nan]), 0.0), "1 of 2 risks are not finite"),
         (
-            lambda: mean_wait(waiting_curve(two, "all"), 3),
+            lambda: mean_wait(waiting_curve(Outcome(two.time, np.array([1, 0])), "all"), 3),
             "all: follow-up ends on day 2, before the horizon 3",
         ),
         (lambda: mean_wait(waiting_curve(two, "all"), 0), "horizon 0"),
+        (lambda: difference(Estimate(2, 1, 3), Estimate(2, 1, 3, 0.9)), "one level are needed, got 0.95 and"),
     ]
 
 

@@ -1,13 +1,15 @@
-"""More than one way to leave: cumulative incidence after Aalen and Johansen, cause-specific Cox models."""
+"""More than one way to leave: cumulative incidence, Gray's test of it in groups, cause-specific models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.linalg import pinvh
+from scipy.stats import chi2, norm
 
 from covid19net.errors import InputError
 from covid19net.evaluate.estimate import Estimate, quantile
+from covid19net.prognosis.groups import parts
 from covid19net.prognosis.outcome import COMPETING, OF_INTEREST, Outcome
 from covid19net.prognosis.partial import maximise, risk_sets
 
@@ -33,6 +35,21 @@ class Incidence:
     low: np.ndarray
     high: np.ndarray
     events: int
+
+
+@dataclass(frozen=True)
+class GrayTest:
+    """Gray's test of groups.
+
+    Attributes:
+        statistic: chi squared.
+        df: groups less one, of those followed to the first event.
+        p: that groups alike would differ so much.
+    """
+
+    statistic: float
+    df: int
+    p: float
 
 
 @dataclass(frozen=True)
@@ -74,12 +91,10 @@ def incidence(outcome: Outcome, cause: int, name: str, *, level: float = 0.95) -
     Raises:
         InputError: another cause.
     """
-    if cause not in (OF_INTEREST, COMPETING):
-        raise InputError(f"a cause is {OF_INTEREST} or {COMPETING}, not {cause}")
+    _check_cause(cause)
     day = np.unique(outcome.time[outcome.cause > 0])
-    at_risk = outcome.size - np.searchsorted(np.sort(outcome.time), day, side="left")
-    mine = _on(day, outcome.time[outcome.cause == cause])
-    every = _on(day, outcome.time[outcome.cause > 0])
+    at_risk, mine, other = _counts(outcome, cause, day)
+    every = mine + other
     staying = np.cumprod(1 - every / at_risk)
     before = np.append(1.0, staying[:-1])
     probability = np.cumsum(before * mine / at_risk)
@@ -102,8 +117,26 @@ def incidence(outcome: Outcome, cause: int, name: str, *, level: float = 0.95) -
     )
 
 
-def _on(day: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    return np.bincount(np.searchsorted(day, seen), minlength=day.size)
+def incidence_by_group(
+    outcome: Outcome, group: np.ndarray, cause: int, *, level: float = 0.95
+) -> tuple[Incidence, ...]:
+    """The incidence of one cause in each group, in the order of `groups.by_group`; see `incidence`."""
+    return tuple(incidence(part, cause, name, level=level) for name, part in parts(outcome, group))
+
+
+def _check_cause(cause: int) -> None:
+    if cause not in (OF_INTEREST, COMPETING):
+        raise InputError(f"a cause is {OF_INTEREST} or {COMPETING}, not {cause}")
+
+
+def _counts(outcome: Outcome, cause: int, day: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many are followed just before each day, have this event on it, and have the other one."""
+    at_risk = outcome.size - np.searchsorted(np.sort(outcome.time), day, side="left")
+    mine, other = (
+        np.bincount(np.searchsorted(day, outcome.time[outcome.cause == one]), minlength=day.size)
+        for one in (cause, OF_INTEREST + COMPETING - cause)
+    )
+    return at_risk, mine, other
 
 
 def _variance(
@@ -121,6 +154,91 @@ def _variance(
     total = probability**2 * g0 - 2 * probability * g1 + g2 + np.cumsum(binomial)
     variance: np.ndarray = np.maximum(total - 2 * (probability * c0 - c1), 0.0)
     return variance
+
+
+def gray_test(outcome: Outcome, group: np.ndarray, cause: int = OF_INTEREST) -> GrayTest:
+    """Test whether the cumulative incidence of one cause is the same in all groups.
+
+    Source: Gray, Ann Stat 1988;16:1141-1154; with weight 1 (rho = 0) and corrected for ties, as R's
+    cmprsk::cuminc. The log-rank test asks for the hazard of an event among those still there, this one for
+    how many have had it: a group in which many die is discharged less often, even at the same hazard.
+
+    Args:
+        outcome: follow-up; all events of both causes count.
+        group: name of each patient's group, (patient,).
+        cause: 1 or 2.
+
+    Raises:
+        InputError: another cause, no event of it, one group only, not one group a patient, no two groups
+            followed when it comes, three and more so different that one has all its events long before, or
+            a handful of patients with nearly all events on the same days.
+    """
+    _check_cause(cause)
+    named = list(parts(outcome, group))
+    if len(named) < 2:
+        raise InputError(f"two groups are needed, found {outcome.size} patients in {named[0][0]!r} alone")
+    if not (outcome.cause == cause).any():
+        raise InputError(f"no event of cause {cause} among {outcome.size} patients")
+    day = np.unique(outcome.time[outcome.cause > 0])
+    counts = np.array([_counts(part, cause, day) for _, part in named], float)
+    together = (counts[:, 0] > 0).sum(0) > 1  # later days say nothing about a difference
+    if not counts[:, 1, together].any():
+        raise InputError("no event while two groups are followed: they cannot be compared")
+    apart, expected, covariance = _gray_score(*counts[:, :, together].transpose(1, 0, 2))
+    inner = np.flatnonzero(expected)[:-1]  # their differences sum to 0: the last one follows
+    covariance = covariance[np.ix_(inner, inner)]
+    if np.linalg.eigvalsh(covariance)[0] < -SURE:  # the correction for ties took more than there is
+        raise InputError(f"too many events on the same days for a test of {outcome.size} patients")
+    statistic = float(apart[inner] @ pinvh(covariance) @ apart[inner])
+    return GrayTest(statistic, inner.size, float(chi2.sf(statistic, inner.size)))
+
+
+def _gray_score(
+    at_risk: np.ndarray, mine: np.ndarray, other: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Events less those expected, the expected ones, and the covariance of the former; arrays (group, day).
+
+    With S a group's probability of no event, F its incidence and F0 the pooled one: the events of a group
+    are compared with its part of the sum of R = at_risk (1 - F) / S. The variance comes from martingales: an
+    event of group r at u moves the score of group k at once, by a(u), and what is expected later through
+    1 - F, by c(u), the integral of a dF0 / (1 - F0) beyond u.
+    """
+    staying = np.cumprod(1 - _share(mine + other, at_risk), 1)
+    before = np.column_stack([np.ones(len(mine)), staying[:, :-1]])
+    weight = _share(at_risk, before)
+    total, events = weight.sum(0), mine.sum(0)
+    own = before * _share(mine, at_risk)
+    risk = weight * (1 - np.cumsum(own, 1) + own)
+    expected = risk / risk.sum(0) * events
+    pooled = np.cumsum(events / total)
+    if (pooled[:-1] > 1 - SURE).any():
+        raise InputError("one group had all its events long before the others: compare two groups at a time")
+    free = 1 - pooled
+    at_once = np.eye(len(mine))[:, :, None] * weight - weight[:, None] * weight / total
+    steps = at_once * (events / total / np.append(1.0, free[:-1]))
+    later = steps[..., ::-1].cumsum(2)[..., ::-1] - steps
+    ratio = _share(free, staying)
+    by_mine = at_once + np.where(staying > 0, 1 - ratio, 1.0) * later
+    by_other = ratio * later
+    of_mine = _share(before * events / total, at_risk) * _untied(events, total * before)
+    of_other = other * _share(before, at_risk) ** 2 * _untied(other, at_risk)
+    covariance = sum(
+        np.einsum("krt,lrt,rt->kl", moved, moved, variance)
+        for moved, variance in ((by_mine, of_mine), (by_other, of_other))
+    )
+    return (mine - expected).sum(1), expected.sum(1), np.asarray(covariance)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """A quotient that is 0 where nobody is left."""
+    result: np.ndarray = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+    return result
+
+
+def _untied(events: np.ndarray, out_of: np.ndarray) -> np.ndarray:
+    """What events on the same day leave of a variance: they are drawn without replacement."""
+    result: np.ndarray = np.where(events > 1, 1 - (events - 1) / np.where(out_of > 1, out_of - 1, 1.0), 1.0)
+    return result
 
 
 def cause_specific(

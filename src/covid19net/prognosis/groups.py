@@ -34,6 +34,7 @@ class WaitingCurve:
         median: day by which half have had the event; None where the curve does not fall that far.
         median_low: lower limit of its interval (Brookmeyer and Crowley 1982); None likewise.
         median_high: upper limit; None likewise.
+        level: confidence of the intervals.
     """
 
     name: str
@@ -48,6 +49,7 @@ class WaitingCurve:
     median: float | None
     median_low: float | None = None
     median_high: float | None = None
+    level: float = 0.95
 
     def at_risk(self, days: np.ndarray) -> np.ndarray:
         """How many were still followed just before each of these days: int, (day,)."""
@@ -157,6 +159,7 @@ def waiting_curve(outcome: Outcome, name: str, *, level: float = 0.95) -> Waitin
         median=_reached(time, waiting),
         median_low=_reached(time, low),
         median_high=_reached(time, high),
+        level=level,
     )
 
 
@@ -178,13 +181,13 @@ def mean_wait(curve: WaitingCurve, horizon: float, *, level: float = 0.95) -> Es
 
     Args:
         curve: of the group.
-        horizon: day, above 0, not after the last follow-up.
+        horizon: day, above 0, not after the last follow-up unless all have had the event by then.
         level: confidence of the interval.
 
     Raises:
         InputError: a horizon beyond the follow-up.
     """
-    if not 0 < horizon <= curve.times[-1]:
+    if horizon <= 0 or (horizon > curve.times[-1] and curve.waiting[-1] > 0):
         raise InputError(
             f"{curve.name}: follow-up ends on day {curve.times[-1]:g}, before the horizon {horizon:g}"
         )
@@ -193,13 +196,34 @@ def mean_wait(curve: WaitingCurve, horizon: float, *, level: float = 0.95) -> Es
     areas = waiting * np.diff(np.append(time, horizon))
     after = areas[::-1].cumsum()[::-1][1:]  # area beyond each event
     at_risk = curve.at_risk(time[1:])
-    events = at_risk - np.round(at_risk * waiting[1:] / np.where(waiting[:-1] > 0, waiting[:-1], 1)).astype(
-        int
-    )
+    events = np.rint(at_risk * (1 - waiting[1:] / waiting[:-1]))
     left = at_risk - events
     terms = np.where(left > 0, after**2 * events / (at_risk * np.maximum(left, 1)), 0.0)
     value, half = float(areas.sum()), quantile(level) * float(np.sqrt(terms.sum()))
     return Estimate(value, max(0.0, value - half), min(horizon, value + half), level)
+
+
+def median_wait(curve: WaitingCurve) -> Estimate | None:
+    """The median with its interval; None where the curve or one of its limits does not fall to one half."""
+    if curve.median is None or curve.median_low is None or curve.median_high is None:
+        return None
+    return Estimate(curve.median, curve.median_low, curve.median_high, curve.level)
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """First less second, of two medians or two means of groups that share no patient.
+
+    The limits are put together from theirs (Zou and Donner, Stat Med 2008;27:1693-1702).
+
+    Raises:
+        InputError: intervals of different levels.
+    """
+    if first.level != second.level:
+        raise InputError(f"intervals of one level are needed, got {first.level:g} and {second.level:g}")
+    value = first.value - second.value
+    below = np.hypot(first.value - first.low, second.high - second.value)
+    above = np.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, value - float(below), value + float(above), first.level)
 
 
 def by_group(outcome: Outcome, group: np.ndarray, *, level: float = 0.95) -> tuple[WaitingCurve, ...]:
