@@ -8,7 +8,7 @@ from covid19net.errors import InputError
 from covid19net.evaluate import Estimate
 from covid19net.prognosis.concordance import concordance
 from covid19net.prognosis.groups import LogRank, WaitingCurve, by_group, logrank
-from covid19net.study.prognosis import Judged
+from covid19net.study.judged import Judged
 
 GRADES = ("mild", "severe")
 

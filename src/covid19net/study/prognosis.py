@@ -5,27 +5,22 @@ The model is made on the training set alone; every other set is judged with its 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import numpy as np
 
 from covid19net.cohort import clinical
 from covid19net.errors import InputError
-from covid19net.evaluate import Estimate
-from covid19net.evaluate.estimate import quantile
 from covid19net.features import FEATURES
-from covid19net.prognosis.competing import CauseRow, Incidence, cause_specific, incidence
-from covid19net.prognosis.concordance import TimedAuc, concordance, time_dependent_auc
+from covid19net.prognosis.competing import CauseRow, cause_specific
 from covid19net.prognosis.cox import CoxTable, Univariable, cox_table, per_sd, univariable
 from covid19net.prognosis.fit import fit_model
-from covid19net.prognosis.groups import LogRank, WaitingCurve, by_group, logrank, split
 from covid19net.prognosis.model import About, PrognosticModel
-from covid19net.prognosis.model import predictor as log_hazard
 from covid19net.prognosis.optimism import Optimism, optimism
-from covid19net.prognosis.outcome import COMPETING, END_POINTS, OF_INTEREST, Outcome, outcome_of
+from covid19net.prognosis.outcome import COMPETING, END_POINTS, outcome_of
 from covid19net.prognosis.partial import maximise, risk_sets
 from covid19net.prognosis.ridge import RidgeChoice, choose_ridge
 from covid19net.prognosis.stepwise import Selection, stepwise
+from covid19net.study.judged import Followed, Judged, Rivals, judge
 from covid19net.study.sets import Options, StudySet
 
 SELECTED = "selected"
@@ -34,61 +29,6 @@ CLINICAL = ("age", "sex_male", "comorbidity")
 NAMES = (*FEATURES, *CLINICAL)
 TIMES = (0.25, 0.5, 0.75)  # quantiles of the training set's event days at which the timed AUC is given
 Progress = Callable[[int, int], None]
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class Followed:
-    """Patients with follow-up and complete covariates; arrays have the axis (patient,) first.
-
-    Attributes:
-        name: of the set.
-        part: the patients.
-        outcome: what happened.
-        covariates: (patient, covariate): 64 features, age, sex (1 male), comorbidity.
-        notes: what was left out or filled in.
-    """
-
-    name: str
-    part: StudySet
-    outcome: Outcome
-    covariates: np.ndarray
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """One set judged with the model of the training set.
-
-    Attributes:
-        followed: its patients.
-        risk: of each patient, larger is worse, (patient,).
-        group: "low" or "high", (patient,).
-        curves: Kaplan-Meier of each group; competing events count as censored.
-        test: log-rank; None where there is one group only.
-        concordance: of the predictor that made the groups; None where no pair can be compared.
-        selected_concordance: of the Cox model of the selected covariates; None where none was selected.
-        clinical_concordance: of a Cox model on age, sex and comorbidity alone, made on the training set.
-        ridge_concordance: of the penalised Cox model on all covariates, made on the training set.
-        slope: of the predictor in this set; 1 where the coefficients hold.
-        timed: AUC at some days.
-        incidences: of the event and of what competes, in each group; empty where nothing competes.
-        notes: what could not be done, and why.
-    """
-
-    followed: Followed
-    risk: np.ndarray
-    group: np.ndarray
-    curves: tuple[WaitingCurve, ...]
-    test: LogRank | None
-    concordance: Estimate | None
-    selected_concordance: Estimate | None
-    clinical_concordance: Estimate | None
-    ridge_concordance: Estimate | None
-    slope: Estimate | None
-    timed: tuple[TimedAuc, ...] = ()
-    incidences: tuple[Incidence, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,8 +156,7 @@ def _modelled(
     model = fit_model(training.outcome, training.covariates[:, columns], names, about(training), ridge=ridge)
     days = np.unique(np.quantile(training.outcome.time[training.outcome.event], TIMES).round())
     sets = {
-        name: _judge(each, (model, columns), rivals, training.outcome, days)
-        for name, each in followed.items()
+        name: judge(each, (model, columns), rivals, training.outcome, days) for name, each in followed.items()
     }
     causes, told = _causes(training, selection)
     return EndPointStudy(
@@ -260,18 +199,7 @@ def _metrics(sets: Mapping[str, "Judged"], options: Options) -> dict[str, object
     }
 
 
-@dataclass(frozen=True, eq=False)
-class _Rivals:
-    """Log hazard ratios of all three models, (covariate,), and what made the penalised one."""
-
-    selected: np.ndarray | None
-    clinical: np.ndarray
-    penalised: np.ndarray
-    choice: RidgeChoice
-    varies: tuple[int, ...]
-
-
-def _rivals(training: Followed, selection: Selection, options: Options) -> _Rivals:
+def _rivals(training: Followed, selection: Selection, options: Options) -> Rivals:
     outcome, x = training.outcome, training.covariates
     varies = np.flatnonzero(np.ptp(x, axis=0) > 0)
     clinical_only = varies[varies >= len(FEATURES)]
@@ -284,7 +212,7 @@ def _rivals(training: Followed, selection: Selection, options: Options) -> _Riva
         chosen = list(selection.indices)
         weights[2, chosen] = maximise(risk_sets(outcome, x[:, chosen])).coefficients
     selected = weights[2] if selection.indices else None
-    return _Rivals(selected, weights[0], weights[1], choice, tuple(varies.tolist()))
+    return Rivals(selected, weights[0], weights[1], choice, tuple(varies.tolist()))
 
 
 def _causes(training: Followed, selection: Selection) -> tuple[tuple[CauseRow, ...], tuple[str, ...]]:
@@ -295,62 +223,3 @@ def _causes(training: Followed, selection: Selection) -> tuple[tuple[CauseRow, .
         return cause_specific(training.outcome, x, selection.names), ()
     except InputError as fault:
         return (), (f"cause-specific Cox models: {fault}",)
-
-
-def _judge(
-    followed: Followed,
-    used: tuple[PrognosticModel, tuple[int, ...]],
-    rivals: _Rivals,
-    training: Outcome,
-    days: np.ndarray,
-) -> Judged:
-    outcome, x = followed.outcome, followed.covariates
-    model, columns = used
-    hazard = log_hazard(model, x[:, columns])
-    risk = model.sign * hazard
-    group = split(risk, model.cut)
-    notes: list[str] = []
-
-    def attempt(make: Callable[[], T]) -> T | None:
-        try:
-            return make()
-        except InputError as fault:
-            notes.append(str(fault))
-            return None
-
-    def ranked(weights: np.ndarray | None) -> Estimate | None:
-        return None if weights is None else attempt(lambda: concordance(outcome, x @ weights))
-
-    days = days[days < outcome.time.max()]
-    return Judged(
-        followed,
-        risk,
-        group,
-        by_group(outcome, group),
-        attempt(lambda: logrank(outcome, group)),
-        attempt(lambda: concordance(outcome, hazard)),
-        ranked(rivals.selected),
-        ranked(rivals.clinical),
-        ranked(rivals.penalised),
-        attempt(lambda: _slope(outcome, hazard)),
-        attempt(lambda: time_dependent_auc(training, outcome, hazard, days.tolist())) or (),
-        attempt(lambda: _incidences(outcome, group)) or (),
-        tuple(dict.fromkeys(notes)),
-    )
-
-
-def _slope(outcome: Outcome, hazard: np.ndarray) -> Estimate:
-    fit = maximise(risk_sets(outcome, hazard[:, None]))
-    value, half = float(fit.coefficients[0]), quantile(0.95) * float(np.sqrt(fit.covariance[0, 0]))
-    return Estimate(value, value - half, value + half)
-
-
-def _incidences(outcome: Outcome, group: np.ndarray) -> tuple[Incidence, ...]:
-    if not (outcome.cause == COMPETING).any():
-        return ()
-    return tuple(
-        incidence(outcome[group == name], cause, f"{name} risk, {word}")
-        for cause, word in ((OF_INTEREST, "event"), (COMPETING, "competing"))
-        for name in ("low", "high")
-        if (group == name).any()
-    )

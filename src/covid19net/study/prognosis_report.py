@@ -181,6 +181,7 @@ def _competing(study: EndPointStudy, shelf: Shelf) -> list[Part]:
             f"{', '.join(name for name, _ in panels)}.",
         ),
     ]
+    parts.append(shelf.table(tables.competing_table(study)))
     if study.causes:
         parts.append(shelf.table(tables.causes_table(study)))
     return parts

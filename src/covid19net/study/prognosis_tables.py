@@ -199,6 +199,23 @@ def grades_table(end_point: str, found: Mapping[str, Sequence[Grade]]) -> Table:
     return Table(f"grades-{end_point}", f"Mild and severe apart, {end_point}", header, tuple(rows))
 
 
+def competing_table(study: EndPointStudy) -> Table:
+    """How many of each group had the event and what competes, and Gray's test between the groups."""
+    rows = []
+    for name, judged in study.sets.items():
+        if judged.incidences:
+            gray = p_value(judged.gray.p) if judged.gray else "NA"
+            counts = [f"{one.name} {one.events}" for one in judged.incidences]
+            rows.append((name, "; ".join(counts), p_value(judged.test.p if judged.test else None), gray))
+    header = ("", "events", "p, log-rank", "p, Gray")
+    notes = (
+        "Log-rank: the event's hazard among those still waiting. Gray: how many had the event where "
+        "others prevent it.",
+    )
+    title = f"Risk groups with competing events, {study.end_point}"
+    return Table(f"competing-{study.end_point}", title, header, tuple(rows), notes)
+
+
 def causes_table(study: EndPointStudy) -> Table:
     """Cause-specific Cox models."""
     words = {COMPETING: "competing event"}

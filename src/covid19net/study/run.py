@@ -16,8 +16,9 @@ from covid19net.prognosis.model import About
 from covid19net.prognosis.model_file import write_model
 from covid19net.study.analyses import Failure, analyze_cohort
 from covid19net.study.diagnosis import study_diagnosis
+from covid19net.study.judged import Followed
 from covid19net.study.methods import procedure_words, versions
-from covid19net.study.prognosis import EndPointStudy, Followed, study_end_point
+from covid19net.study.prognosis import EndPointStudy, study_end_point
 from covid19net.study.record import plain
 from covid19net.study.results import Material, Results, Source
 from covid19net.study.sets import Options, StudySet, study_sets
