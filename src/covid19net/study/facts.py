@@ -53,7 +53,7 @@ def _software(results: Results) -> dict[str, str]:
     card = material.card
     facts = {
         "software": ", ".join(f"{name} {number}" for name, number in versions().items()),
-        "weights": f"Diagnosis weights SHA-256 {material.weights_sha256 or 'not known'}.",
+        "weights": f"Diagnosis weights SHA-256 {material.weights_sha256[:12] or 'not known'} (Methods).",
         "code": f"covid19net {versions()['covid19net']}, Apache-2.0.",
         "preprocessing": "Lung box, HU outside the lungs limited to their mean ± 4 sd, 48 x 240 x 360 "
         "voxels by cubic splines, standardized (Wang et al. 2020).",

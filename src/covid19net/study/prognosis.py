@@ -42,7 +42,7 @@ class EndPointStudy:
         model: for single patients, with cut and baseline: of the selected covariates or the penalised one.
         univariable: each covariate alone.
         ridge: the penalised model of all covariates that vary.
-        causes: cause-specific Cox models, where events compete.
+        causes: cause-specific Cox models, where events compete, in the units of `units_of`.
         optimism: of the whole procedure by bootstrap; None where it was not asked for.
         sets: name -> judged set, training first.
         notes: what could not be done, and why.
@@ -164,7 +164,7 @@ def _modelled(
         selection,
         _selected_table(training, selection),
         replace(model, about=replace(model.about, metrics=_metrics(sets, options))),
-        univariable(training.outcome, training.covariates, NAMES, per=_units(training.covariates)),
+        univariable(training.outcome, training.covariates, NAMES, per=units_of(training.covariates)),
         rivals.choice,
         causes,
         sets=sets,
@@ -175,12 +175,12 @@ def _modelled(
 def _selected_table(training: Followed, selection: Selection) -> CoxTable | None:
     if not selection.names:
         return None
-    units = _units(training.covariates)
+    units = units_of(training.covariates)
     per = {name: units[name] for name in selection.names if name in units}
     return cox_table(training.outcome, training.covariates[:, selection.indices], selection.names, per=per)
 
 
-def _units(covariates: np.ndarray) -> dict[str, float]:
+def units_of(covariates: np.ndarray) -> dict[str, float]:
     """For what a hazard ratio is given: ten years, a standard deviation of a DL feature; else one unit."""
     units = per_sd(covariates, NAMES)
     return {name: 10.0 if name == "age" else sd for name, sd in units.items() if name not in CLINICAL[1:]}
@@ -219,7 +219,9 @@ def _causes(training: Followed, selection: Selection) -> tuple[tuple[CauseRow, .
     if not (training.outcome.cause == COMPETING).any() or not selection.indices:
         return (), ()
     try:
-        x = training.covariates[:, selection.indices]
+        units = units_of(training.covariates)
+        scale = np.array([units.get(name, 1.0) for name in selection.names])
+        x = training.covariates[:, selection.indices] / scale
         return cause_specific(training.outcome, x, selection.names), ()
     except InputError as fault:
         return (), (f"cause-specific Cox models: {fault}",)

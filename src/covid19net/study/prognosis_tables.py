@@ -138,7 +138,7 @@ def groups_table(study: EndPointStudy) -> Table:
 def _median(curve: WaitingCurve) -> str:
     if curve.median is None:
         return "not reached"
-    low, high = (f"{v:.1f}" if v is not None else "?" for v in (curve.median_low, curve.median_high))
+    low, high = (f"{v:.1f}" if v is not None else "NA" for v in (curve.median_low, curve.median_high))
     return f"{curve.median:.1f} ({low} to {high})"
 
 
@@ -225,7 +225,8 @@ def causes_table(study: EndPointStudy) -> Table:
             cause = row.cause
             title = words.get(cause, study.end_point)
             rows.append((f"{title} ({row.events} of {row.patients})", "", "", ""))
-        name = f"{INDENT}{title_of(row.name)}, per unit"
+        unit = {"age": ", per 10 years"}.get(row.name, "" if row.name in UNITLESS else ", per sd")
+        name = f"{INDENT}{title_of(row.name)}{unit}"
         rows.append((name, f"{row.coefficient:.3f}", ratio(row.hazard_ratio), p_value(row.p)))
     header = ("", "log hazard ratio", "hazard ratio (95 % CI)", "p")
     notes = ("Each cause with the other one censored, on the training set.",)
