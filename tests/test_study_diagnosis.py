@@ -149,7 +149,7 @@ def test_published_rows_stand_below_the_sets_of_that_name(diagnosis):
 def test_strata_say_why_a_number_is_missing_and_never_nan(diagnosis):
     reasons = 0
     for name, measured in diagnosis.sets.items():
-        table = tables.strata_table(name, measured)
+        table = tables.strata_table(name, measured, "set")
         text = table.text().lower()
         assert " nan" not in text
         assert "none" not in text
