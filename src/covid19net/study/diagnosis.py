@@ -100,7 +100,7 @@ def study_diagnosis(
         if 0 < part.label.sum() < part.label.size:
             whole[name] = part
             viral = part.viral()
-            if viral is not None:
+            if viral is not None and viral.name not in labelled:  # the manifest may hold it as a set
                 whole[viral.name] = viral
         else:
             only = "COVID-19" if part.label.all() else "other pneumonia"

@@ -98,6 +98,7 @@ def _use(diagnosis: Diagnosis, shelf: Shelf) -> list[Part]:
             f"Reliability diagrams of {', '.join(name for name, _ in known)}.",
         ),
     ]
+    stems = tables.stems(diagnosis.sets)
     for name, measured in diagnosis.sets.items():
         curve = measured.decision
         models = [("network", curve.net_benefit)]
@@ -106,7 +107,7 @@ def _use(diagnosis: Diagnosis, shelf: Shelf) -> list[Part]:
             models.append(("density baseline", simple.net_benefit))
         parts.append(
             shelf.figure(
-                f"decision-{tables.slug(name)}",
+                f"decision-{stems[name]}",
                 decision_figure(curve.threshold, models, curve.treat_all, shelf.mark),
                 f"Decision curves, {name}: net benefit of acting on the score, on everybody, and on nobody.",
                 f"Net benefit by threshold probability in {name}.",
@@ -136,12 +137,13 @@ def _strata(diagnosis: Diagnosis, shelf: Shelf) -> list[Part]:
         "learned the stratum."
     )
     parts: list[Part] = [Paragraph(text)]
+    stems = tables.stems(diagnosis.sets)
     for name, measured in diagnosis.sets.items():
         if measured.strata:
-            parts.append(shelf.table(tables.strata_table(name, measured)))
+            parts.append(shelf.table(tables.strata_table(name, measured, stems[name])))
             parts.append(
                 shelf.figure(
-                    f"strata-{tables.slug(name)}",
+                    f"strata-{stems[name]}",
                     stratum_figure(_grouped(measured), measured.performance.auc, shelf.mark),
                     f"AUC by stratum, {name}. Dashed: all patients.",
                     f"Forest plot of the AUC in every stratum of {name}.",

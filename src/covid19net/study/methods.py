@@ -52,7 +52,7 @@ def methods(
     options: Options,
 ) -> list[str]:
     """Paragraphs on images, diagnosis, prognosis and statistics."""
-    counts = ", ".join(f"{name} {len(part.patients)}" for name, part in sets.items())
+    counts = ", ".join(f"{name}: {len(part.patients)}" for name, part in sets.items())
     paragraphs = [
         "Each chest CT was turned into a COVID-19 probability and 64 deep-learning (DL) features by "
         "COVID-19Net, a 3-D DenseNet of 0.89 million parameters on the lung image (Wang et al., Eur "
@@ -67,37 +67,64 @@ def methods(
             "intervals stratified by class; paired areas were compared by DeLong's test, scores of the "
             "groups by the Mann-Whitney test. Proportions have Wilson intervals. Calibration was measured "
             "by the Brier score, calibration intercept and slope, clinical use by decision curves."
+            + _baseline_methods(diagnosis, options)
         )
     if prognoses:
-        paragraphs += _prognosis_methods(options)
+        paragraphs += _prognosis_methods(prognoses, options)
     return paragraphs
 
 
-def _prognosis_methods(options: Options) -> list[str]:
+def _baseline_methods(diagnosis: Diagnosis, options: Options) -> str:
+    if diagnosis.baseline is None:
+        return ""
+    return (
+        f" The baseline is a logistic regression (ridge {diagnosis.baseline.ridge:g}) on "
+        f"{len(diagnosis.baseline.names)} statistics of the lungs' HU, fitted on the set "
+        f"{options.training!r}."
+    )
+
+
+def _prognosis_methods(prognoses: Sequence[EndPointStudy], options: Options) -> list[str]:
     groups = "Patients were divided at the median risk of the training set, and by the same cut elsewhere."
     if options.model != SELECTED:
         groups = f"Risk groups are those of a {procedure_words(options)}. {groups}"
-    return [
-        f"Prognosis was studied in patients with COVID-19 followed for more than {FEWEST_DAYS:g} days. The "
-        "end point is the time from diagnosis to discharge; a high hazard of discharge is a short stay, "
-        "so risk is minus the linear predictor. From 64 DL features, age, sex and any comorbidity, "
-        f"covariates were chosen by {selection_words(options.procedure)} on the set {options.training!r} "
-        "and entered into a multivariate Cox proportional hazards model (ties after Efron). Proportional "
-        f"hazards were tested on scaled Schoenfeld residuals. {groups} Groups were compared by "
-        "Kaplan-Meier curves and the log-rank test, the predictor by Harrell's concordance with an "
-        "infinitesimal-jackknife interval and by cumulative/dynamic AUC with inverse probability of "
-        "censoring weights.",
-        "Death ends a stay without discharge: in the analyses above it counts as censored, as in the "
-        "paper; beside them stand cumulative incidences after Aalen and Johansen and cause-specific Cox "
-        "models, in which it competes.",
-        _optimism_methods(options),
+    paragraphs = [
+        f"Prognosis was studied in patients with COVID-19 followed for more than {FEWEST_DAYS:g} days. "
+        f"{_end_points([study.end_point for study in prognoses])} From 64 DL features, age, sex and any "
+        f"comorbidity, covariates were chosen by {selection_words(options.procedure)} on the set "
+        f"{options.training!r} and entered into a multivariate Cox proportional hazards model (ties after "
+        f"Efron). Proportional hazards were tested on scaled Schoenfeld residuals. {groups} Groups were "
+        "compared by Kaplan-Meier curves, restricted means and the log-rank test, the predictor by Harrell's "
+        "concordance with an infinitesimal-jackknife interval and by cumulative/dynamic AUC with inverse "
+        "probability of censoring weights. Beside it stand a Cox model of age, sex and comorbidity and a "
+        "ridge-penalised one of all covariates, with the penalty of a ten-fold cross-validation."
     ]
+    if any(judged.incidences for study in prognoses for judged in study.sets.values()):
+        paragraphs.append(
+            "What ends a stay without the event (death before discharge; discharge or death before "
+            "another event) counts as censored in the analyses above, as in the paper; beside them stand "
+            "cumulative incidences after Aalen and Johansen with Gray's test and cause-specific Cox "
+            "models, in which it competes."
+        )
+    return [*paragraphs, _optimism_methods(prognoses)]
 
 
-def _optimism_methods(options: Options) -> str:
-    if not options.draws or options.model != SELECTED:
+def _end_points(names: Sequence[str]) -> str:
+    said = f"The end point is the time from diagnosis to {names[0]}."
+    if len(names) > 1:
+        said = f"The end points are the times from diagnosis to {', '.join(names[:-1])} and {names[-1]}."
+    if "discharge" in names:
+        said += " A high hazard of discharge is a short stay, so its risk is minus the linear predictor."
+    if set(names) != {"discharge"}:
+        said += " Where the event is bad, risk is the linear predictor itself."
+    return said
+
+
+def _optimism_methods(prognoses: Sequence[EndPointStudy]) -> str:
+    found = [study for study in prognoses if study.optimism is not None]
+    if not found or found[0].optimism is None:
         return "The optimism of the training concordance was not estimated."
     return (
-        f"The whole procedure, selection included, was repeated on {options.draws} bootstrap samples to "
-        "estimate the optimism of the training concordance (Harrell)."
+        f"The whole procedure, selection included, was repeated on {found[0].optimism.draws} bootstrap "
+        f"samples to estimate the optimism of the training concordance (Harrell), {found[0].end_point}."
     )

@@ -74,12 +74,12 @@ def followed_sets(
         part = _with_end_point(part.followed(), end_point)
         if not part.patients:
             continue
-        table = clinical(part.patients, options.missing, reference=reference)
-        kept = part[np.isin(np.arange(len(part.patients)), table.kept)]
         try:
+            table = clinical(part.patients, options.missing, reference=reference)
+            kept = part[np.isin(np.arange(len(part.patients)), table.kept)]
             outcome = outcome_of(kept.patients, end_point)
         except InputError as fault:
-            if "no event" not in str(fault):
+            if not str(fault).startswith(("no event", "nobody is left")):
                 raise
             notes.append(f"{name}: {fault}")
             continue
@@ -121,7 +121,9 @@ def study_end_point(
     followed, notes = followed_sets(sets, end_point, options)
     training = followed.get(options.training)
     if training is None:
-        return f"{end_point}: nobody in the set {options.training!r} has follow-up with this event"
+        why = [note for note in notes if note.startswith(f"{options.training}: ")]
+        nobody = f"nobody in the set {options.training!r} has follow-up to this event"
+        return f"{end_point}: {', '.join(why) or nobody}"
     events = int(training.outcome.event.sum())
     if events < FEWEST_EVENTS:
         return f"{end_point}: {events} events in the set {options.training!r}; {FEWEST_EVENTS} are needed"

@@ -8,7 +8,7 @@ from covid19net.report.study_page import ListPart, Paragraph, Part, Section
 from covid19net.study import prognosis_tables as tables
 from covid19net.study.grades import grades_of
 from covid19net.study.prognosis import EndPointStudy
-from covid19net.study.tables import p_value, ratio, slug
+from covid19net.study.tables import p_value, ratio
 
 WAITING = {
     "discharge": "Probability of still being in hospital",
@@ -43,7 +43,8 @@ def _model(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     from covid19net.report.figure_forest import hazard_figure
 
     if study.table is None:
-        return [shelf.table(tables.univariable_table(study))]
+        told = [ListPart(study.notes)] if study.notes else []
+        return [shelf.table(tables.univariable_table(study)), *told]
     rows = [(tables.label_of(row), row.hazard_ratio, row.p) for row in study.table.rows]
     said = "; ".join(f"{label} {ratio(value)}" for label, value, _ in rows)
     figure = shelf.figure(
@@ -67,16 +68,18 @@ def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         (name, judged.curves, f"log-rank p {_p(judged.test.p)}" if judged.test else "no test")
         for name, judged in study.sets.items()
     ]
-    figure_4 = "Figure 4, " if study.end_point == "discharge" else ""
+    paper = study.end_point == tables.DISCHARGE
+    counted = "counts as such, as in the paper" if paper else "counts as such"
     figure = shelf.figure(
-        "figure-4-groups" if study.end_point == "discharge" else f"groups-{study.end_point}",
+        "figure-4-groups" if paper else f"groups-{study.end_point}",
         waiting_figure(panels, mark=shelf.mark, y_label=WAITING[study.end_point]),
-        f"{figure_4}Kaplan-Meier curves of the risk groups, {study.end_point}. Ticks: last seen without "
-        "the event; a competing event counts as such, as in the paper. Below: numbers at risk.",
+        f"{'Figure 4, ' if paper else ''}Kaplan-Meier curves of the risk groups, {study.end_point}. Ticks: "
+        f"last seen without the event; a competing event {counted}. "
+        "Below: numbers at risk.",
         f"Kaplan-Meier curves of low and high risk in {', '.join(study.sets)}.",
     )
     parts: list[Part] = [figure, shelf.table(tables.groups_table(study))]
-    if study.end_point == "discharge":
+    if paper:
         published = tables.at_risk_table(study)
         parts += [shelf.table(published)] if published else []
     notes = [
@@ -150,7 +153,7 @@ def _discrimination(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         chosen = [tables.title_of(name) for name in study.selection.names]
         parts.append(
             shelf.figure(
-                f"selection-{slug(study.end_point)}",
+                f"selection-{study.end_point}",
                 selection_figure(shares, shelf.mark, chosen=chosen),
                 "How often the bootstrap chose each covariate: a selection that changes from sample to "
                 "sample says little about single covariates.",

@@ -1,6 +1,6 @@
 """Tables of the prognostic half of a study."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,13 +10,14 @@ from covid19net.prognosis.optimism import Optimism
 from covid19net.prognosis.outcome import COMPETING
 from covid19net.study.grades import Grade
 from covid19net.study.prognosis import EndPointStudy
-from covid19net.study.published import FIGURE_4, SELECTED
+from covid19net.study.published import FIGURE_4, SELECTED, SOURCE
 from covid19net.study.tables import p_value, ratio
 from covid19net.table import INDENT, Table
 
 TITLES = {"age": "age", "sex_male": "sex, male", "comorbidity": "any comorbidity"}
 UNITLESS = ("sex_male", "comorbidity")
 MOST_UNIVARIABLE = 15  # rows on the page; all are in results.json
+DISCHARGE = "discharge"  # the paper's end point, the only one with printed numbers
 COUNTED = 6  # days at which the numbers at risk are given, as in the paper's figure
 
 
@@ -29,7 +30,7 @@ def label_of(row: HazardRatio) -> str:
     """A covariate with the unit of its hazard ratio."""
     if row.name in UNITLESS:
         return title_of(row.name)
-    unit = f"{row.per:g} years" if row.name == "age" else f"{row.per:.3g}"
+    unit = f"{row.per:g} years" if row.name == "age" else f"sd ({row.per:.3g})"
     return f"{title_of(row.name)}, per {unit}"
 
 
@@ -48,7 +49,9 @@ def selection_table(study: EndPointStudy) -> Table:
         for step in selection.steps
     ]
     count = len(selection.names)
-    notes = [f"{count} covariate{'s' * (count != 1)} selected; the paper's selection chose {SELECTED}."]
+    notes = [f"{count} covariate{'s' * (count != 1)} selected."]
+    if study.end_point == DISCHARGE:
+        notes = [f"{notes[0][:-1]}; the paper's selection chose {SELECTED}."]
     notes += [f"Not offered: {title_of(lost.name)}: {lost.reason}." for lost in selection.dropped]
     criterion = selection.procedure.criterion.upper()
     header = ("step", "change", criterion, "p, likelihood ratio", "next best")
@@ -101,38 +104,47 @@ def univariable_table(study: EndPointStudy) -> Table:
 
 
 def groups_table(study: EndPointStudy) -> Table:
-    """Risk groups in every set, with what the paper printed."""
-    rows = []
+    """Risk groups in every set; for discharge with what the paper printed."""
+    rows: list[tuple[str, ...]] = []
     for name, judged in study.sets.items():
-        printed = FIGURE_4.get(name) if study.end_point == "discharge" else None
         p = p_value(judged.test.p) if judged.test else "NA"
-        rows.append((name, "", "", "", "", p, f"p {printed.p}" if printed else ""))
+        rows.append((name, "", "", "", "", p))
         horizon = min(float(curve.times[-1]) for curve in judged.curves)
         for curve in judged.curves:
-            size = str(getattr(printed, curve.name)[0]) if printed else ""
             counts = str(curve.patients), str(curve.events)
             mean = mean_wait(curve, horizon)
             waiting = f"{mean.value:.1f} ({mean.low:.1f} to {mean.high:.1f}) of {horizon:g}"
-            rows.append((f"{INDENT}{curve.name} risk", *counts, _median(curve), waiting, "", size))
+            rows.append((f"{INDENT}{curve.name} risk", *counts, _median(curve), waiting, ""))
     assert study.model is not None
-    notes = (
+    notes = [
         f"High risk: at or above the training set's median risk ({study.model.cut:.3f}); the same cut in "
         "every set.",
         "The groups of the training set are judged by the patients that made them (resubstitution): their "
-        "difference is too large, and so is the paper's.",
-        "Mean: restricted to the last day on which both groups are followed. Published: Wang et al. 2020, "
-        "log-rank p and patients of each group.",
+        "difference is too large.",
+        "Mean: restricted to the last day on which both groups are followed, given after it.",
+    ]
+    header: tuple[str, ...] = (
+        "", "patients", "events", "median days (95 % CI)", "mean days (95 % CI)", "p, log-rank",
+    )  # fmt: skip
+    if study.end_point == DISCHARGE:
+        header = (*header, "published")
+        rows = [(*row, cell) for row, cell in zip(rows, _published(study), strict=True)]
+        notes.append(
+            f"Published: {SOURCE}, log-rank p and patients of each group; its training set too is "
+            "judged by resubstitution."
+        )
+    return Table(
+        f"groups-{study.end_point}", f"Risk groups, {study.end_point}", header, tuple(rows), tuple(notes)
     )
-    header = (
-        "",
-        "patients",
-        "events",
-        "median days (95 % CI)",
-        "mean days (95 % CI)",
-        "p, log-rank",
-        "published",
-    )
-    return Table(f"groups-{study.end_point}", f"Risk groups, {study.end_point}", header, tuple(rows), notes)
+
+
+def _published(study: EndPointStudy) -> Iterator[str]:
+    """What the paper printed for each row of the groups."""
+    for name, judged in study.sets.items():
+        printed = FIGURE_4.get(name)
+        yield f"p {printed.p}" if printed else ""
+        for curve in judged.curves:
+            yield str(getattr(printed, curve.name)[0]) if printed else ""
 
 
 def _median(curve: WaitingCurve) -> str:

@@ -1,11 +1,14 @@
 """Tables 1 to 2 and their companions, from the results, beside what the paper printed."""
 
+from collections.abc import Iterable
+
 from covid19net.evaluate import Estimate, OperatingPoint
 from covid19net.study.diagnosis import Diagnosis, Measured
 from covid19net.study.published import SOURCE, TABLE_2, Printed
 from covid19net.table import INDENT, Table
 
 SMALLEST_P = 1e-4
+LONGEST_STEM = 40  # letters of a set's name in a file name, of at most four bytes each
 DASH = "–"  # noqa: RUF001 - an en dash between the limits of an interval
 
 
@@ -141,8 +144,8 @@ def baseline_table(diagnosis: Diagnosis) -> Table | None:
     return Table("baseline", "A simple baseline beside the network", header, tuple(rows), notes)
 
 
-def strata_table(name: str, measured: Measured) -> Table:
-    """Performance in every stratum of one set."""
+def strata_table(name: str, measured: Measured, stem: str) -> Table:
+    """Performance in every stratum of the set of that name; stem ends the name of its files."""
     rows, covariate = [], ""
     for stratum in measured.strata:
         if stratum.covariate != covariate:
@@ -166,13 +169,21 @@ def strata_table(name: str, measured: Measured) -> Table:
         "Types of other pneumonia are each compared with all COVID-19 patients, severity grades of "
         "COVID-19 with all others.",
     )
-    return Table(f"strata-{slug(name)}", f"Strata: {name}", header, tuple(rows), notes)
+    return Table(f"strata-{stem}", f"Strata: {name}", header, tuple(rows), notes)
 
 
-def slug(name: str) -> str:
-    """A set's name as part of a file name."""
-    kept = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
-    return "-".join(filter(None, kept.split("-"))) or "set"
+def stems(names: Iterable[str]) -> dict[str, str]:
+    """Names of sets as parts of file names, each another one: name -> letters, digits and hyphens."""
+    found: dict[str, str] = {}
+    for name in names:
+        kept = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
+        first = stem = "-".join(filter(None, kept.split("-")))[:LONGEST_STEM] or "set"
+        number = 1
+        while stem in found.values():
+            number += 1
+            stem = f"{first}-{number}"
+        found[name] = stem
+    return found
 
 
 AUDITED = ("set", "n", "positive", "negative", "auc", "auc_low", "auc_high")
