@@ -43,7 +43,7 @@ train-demo: $(VENV)/.dev
 study-demo: $(VENV)/.base
 	$(BIN)/covid19net phantom cohort -o study-output/cohort --seed 4 --scale 0.2 --scale-of "validation 3=0.5" \
 		--set training --set "validation 1" --set "validation 2" --set "validation 3" --set "validation 4"
-	$(BIN)/covid19net study study-output/cohort/manifest.csv -o study-output/study
+	$(BIN)/covid19net study study-output/cohort/manifest.csv -o study-output/study --model penalised
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

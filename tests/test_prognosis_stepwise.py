@@ -152,11 +152,13 @@ def test_useless_columns_are_dropped_by_name_and_the_earlier_stay(rossi):
     assert {d.name for d in first.dropped} >= {"one", "fin"}
 
 
-def test_more_columns_than_patients_keep_as_many_as_can_be_told_apart():
+def test_more_columns_than_patients_are_not_called_collinear():
     x = np.random.default_rng(0).normal(size=(10, 15))
     kept, dropped = usable(x, [f"x{i}" for i in range(15)])
-    assert kept == list(range(9))
-    assert len(dropped) == 6
+    assert (kept, dropped) == (list(range(15)), ())
+    outcome = Outcome(np.arange(1, 11), np.ones(10, int))
+    with pytest.raises(InputError, match="start empty"):
+        stepwise(outcome, x, [f"x{i}" for i in range(15)], Procedure("backward"))
 
 
 def test_equals_go_to_the_earlier_column():
@@ -208,3 +210,17 @@ def test_bad_covariates_are_named(rossi):
         stepwise(outcome, x, ["a"] * 7)
     with pytest.raises(InputError, match="as many covariates"):
         stepwise(outcome, x, ROSSI[:3])
+
+
+def test_more_columns_than_patients_hide_no_covariate():
+    """Forty patients, 67 columns: any forty columns explain the rest, yet the last one is what matters."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(40, 67))
+    time = rng.exponential(size=40) * np.exp(2.5 * x[:, 66])
+    names = [f"c{i}" for i in range(66)] + ["age"]
+    chosen = stepwise(Outcome(time, np.ones(40, int)), x, names, Procedure(criterion="bic", most=2))
+    assert chosen.dropped == ()
+    assert chosen.steps[0].move.name == "age"
+    twin = np.column_stack([x, -2 * x[:, 66] + 1])
+    found = stepwise(Outcome(time, np.ones(40, int)), twin, [*names, "twin"], Procedure(most=1))
+    assert [(lost.name, lost.of) for lost in found.dropped] == [("twin", ("age",))]

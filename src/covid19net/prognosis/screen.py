@@ -58,6 +58,9 @@ def usable(covariates: np.ndarray, names: Sequence[str]) -> tuple[list[int], tup
     than `COLLINEAR` of the sd unexplained is dropped. A pivoting decomposition finds the same rank, but
     keeps the largest columns instead of the earliest.
 
+    As many columns as patients explain any other column, which says nothing about it: from there on only a
+    column that equals a single earlier one is dropped, and no model can hold all that are left.
+
     Args:
         covariates: (patient, covariate), finite.
         names: of the columns.
@@ -79,6 +82,14 @@ def usable(covariates: np.ndarray, names: Sequence[str]) -> tuple[list[int], tup
         for _ in range(2):  # the second time takes out the rounding of the first
             rest = rest - basis @ (basis.T @ rest)
         size = float(np.linalg.norm(rest))
+        if basis.shape[1] >= len(covariates) - 1:
+            alike = standard[:, kept].T @ standard[:, column]
+            twin = names[kept[int(np.abs(alike).argmax())]]
+            if np.abs(alike).max() > 1 - COLLINEAR**2:
+                dropped.append(Dropped(name, f"collinear with {twin}", (twin,)))
+            else:
+                kept.append(column)
+            continue
         if size < COLLINEAR:
             share = np.abs(np.linalg.lstsq(standard[:, kept], standard[:, column], rcond=None)[0])
             of = tuple(
