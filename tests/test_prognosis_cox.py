@@ -1,5 +1,8 @@
 """Cox tables against what R prints, and the penalised model."""
 
+import csv
+from pathlib import Path
+
 from lifelines import CoxPHFitter
 from lifelines.datasets import load_lung, load_rossi
 import numpy as np
@@ -133,3 +136,19 @@ def test_folds_and_penalties_that_cannot_be(rossi):
         choose_ridge(*rossi, rng, folds=115)
     with pytest.raises(InputError, match="above 0"):
         choose_ridge(*rossi, rng, ridges=np.array([0.0, 1]))
+
+
+def test_strong_collinear_features_reach_the_maximum():
+    """From 0 lifelines stops far from the maximum here; a maximum is where the likelihood is flat."""
+    columns = ["f04", "f17", "f18", "f19", "f42", "f44", "f55", "age"]
+    path = Path(__file__).parent / "reference" / "phantom-features.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))[:60]
+    x = np.array([[float(row[name]) for name in columns] for row in rows])
+    standard = (x - x.mean(0)) / x.std(0)
+    late = standard @ [-5, -2, -3, 11, -5, -4, 9, 0.5]
+    outcome = Outcome(np.random.default_rng(0).exponential(size=60) * np.exp(late), np.ones(60, int))
+    table = cox_table(outcome, x, columns)
+    beta = np.array([row.coefficient for row in table.rows]) * x.std(0)
+    value, gradient, _ = likelihood(risk_sets(outcome, x), beta)
+    assert np.abs(gradient).max() < 1e-6
+    assert table.log_likelihood == pytest.approx(value)

@@ -227,8 +227,11 @@ def _lifelines(
         columns = [f"x{i}" for i in range(covariates.shape[1])]  # ours could collide with days and event
         frame = pd.DataFrame(covariates, columns=columns).assign(days=outcome.time, event=outcome.event)
         fitter = CoxPHFitter(penalizer=ridge * (outcome.size - 1) / outcome.size**2)
+        # It begins at the maximum: from 0 its first steps can fail where covariates are nearly collinear.
+        start = maximise(risk_sets(outcome, covariates), ridge=ridge).coefficients * frame[columns].std()
+        precise = {"precision": PRECISION, "r_precision": PRECISION}
         try:
-            fitter.fit(frame, "days", "event", fit_options={"precision": PRECISION, "r_precision": PRECISION})
+            fitter.fit(frame, "days", "event", initial_point=start.to_numpy(), fit_options=precise)
             residuals = fitter.compute_residuals(frame, "schoenfeld")
         except ConvergenceError as error:
             raise InputError(f"the Cox model does not converge: {' '.join(str(error).split())}") from None
