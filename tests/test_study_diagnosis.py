@@ -180,3 +180,28 @@ def test_the_audited_table_holds_the_same_numbers(diagnosis):
             map(str, (found.positive + found.negative, found.positive, found.negative))
         )
         assert rows[name][8] == f"{100 * found.point.sensitivity.value:.2f} %"
+
+
+def test_sets_of_alike_names_share_no_file():
+    names = ["A b", "a-B", "a b 2", "<>", "", "../x", "x" * 300, "x" * 301]
+    found = tables.stems(names)
+    assert list(found) == names
+    assert found["A b"] == "a-b"
+    assert len(set(found.values())) == len(names)
+    assert all(stem and stem.replace("-", "").isalnum() and len(stem) < 50 for stem in found.values())
+
+
+def test_a_set_named_like_a_viral_part_is_kept():
+    kinds = ("viral", "viral", "fungal")
+    people = [patient_of(i, "training", kind) for i, kind in enumerate(kinds)]
+    people += [patient_of(i + 3, "training-viral", kind) for i, kind in enumerate((None, "fungal"))]
+    people += [patient_of(5, "training", None)]
+    found = {p.patient_id: Analysis(0.5, np.zeros(64)) for p in people}
+    diagnosis = study_diagnosis(study_sets(people, found, "training"), Options(threshold=0.3))
+    assert list(diagnosis.sets) == ["training", "training-viral"]
+    assert [p.patient_id for p in diagnosis.sets["training-viral"].part.patients] == ["p3", "p4"]
+
+
+def patient_of(number, name, kind):
+    values = {"label": "other", "type": kind} if kind else {"label": "covid"}
+    return Patient(f"p{number}", number + 2, {"set": name} | values)
