@@ -78,7 +78,7 @@ def prognosis_recalibrate(
     from covid19net.prognosis.sample import sample_covariates
 
     known = _model(model)
-    everybody = read_manifest(table, needs=["patient_id"])
+    everybody = read_manifest(table, needs=["patient_id"], scans=False)
     patients = [patient for patient in everybody if is_followed(patient)]
     if not patients:
         raise InputError(

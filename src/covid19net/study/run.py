@@ -74,7 +74,7 @@ def run_study(source: Source, out: Path, options: Options, *, progress: Progress
 def gather(source: Source, out: Path, options: Options, tell: Progress) -> Material:
     """Read the manifest, and analyze its scans or read the stored analyses."""
     if source.features is not None:
-        patients = read_manifest(source.manifest, needs=["patient_id"])
+        patients = read_manifest(source.manifest, needs=["patient_id"], scans=False)
         stored = read_features(source.features)
         found = {p.patient_id: stored[p.patient_id] for p in patients if p.patient_id in stored}
         lacking = [p for p in patients if p.patient_id not in stored]
