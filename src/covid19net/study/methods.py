@@ -52,7 +52,7 @@ def methods(
     options: Options,
 ) -> list[str]:
     """Paragraphs on images, diagnosis, prognosis and statistics."""
-    counts = ", ".join(f"{name} {len(part.patients)}" for name, part in sets.items())
+    counts = ", ".join(f"{name}: {len(part.patients)}" for name, part in sets.items())
     paragraphs = [
         "Each chest CT was turned into a COVID-19 probability and 64 deep-learning (DL) features by "
         "COVID-19Net, a 3-D DenseNet of 0.89 million parameters on the lung image (Wang et al., Eur "

@@ -219,7 +219,7 @@ def _causes(training: Followed, selection: Selection) -> tuple[tuple[CauseRow, .
     if not (training.outcome.cause == COMPETING).any() or not selection.indices:
         return (), ()
     try:
-        x = training.covariates[:, selection.indices]
-        return cause_specific(training.outcome, x, selection.names), ()
+        x, units = training.covariates[:, selection.indices], _units(training.covariates)
+        return cause_specific(training.outcome, x, selection.names, per=units), ()
     except InputError as fault:
         return (), (f"cause-specific Cox models: {fault}",)

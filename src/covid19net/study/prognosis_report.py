@@ -67,11 +67,13 @@ def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         (name, judged.curves, f"log-rank p {_p(judged.test.p)}" if judged.test else "no test")
         for name, judged in study.sets.items()
     ]
+    paper = study.end_point == "discharge"
+    start = "Figure 4, Kaplan-Meier curves" if paper else "Kaplan-Meier curves"
     figure = shelf.figure(
-        "figure-4-groups" if study.end_point == "discharge" else f"groups-{study.end_point}",
+        "figure-4-groups" if paper else f"groups-{study.end_point}",
         waiting_figure(panels, mark=shelf.mark, y_label=WAITING[study.end_point]),
-        f"Figure 4, Kaplan-Meier curves of the risk groups, {study.end_point}. Ticks: last seen without "
-        "the event; a competing event counts as such, as in the paper. Below: numbers at risk.",
+        f"{start} of the risk groups, {study.end_point}. Ticks: last seen without the event; a competing "
+        f"event counts as such{', as in the paper' if paper else ''}. Below: numbers at risk.",
         f"Kaplan-Meier curves of low and high risk in {', '.join(study.sets)}.",
     )
     parts: list[Part] = [figure, shelf.table(tables.groups_table(study))]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from covid19net.prognosis.competing import CauseRow
 from covid19net.prognosis.cox import HazardRatio
 from covid19net.prognosis.groups import WaitingCurve, mean_wait
 from covid19net.prognosis.optimism import Optimism
@@ -25,7 +26,7 @@ def title_of(name: str) -> str:
     return TITLES.get(name, f"DL feature {name[1:]}")
 
 
-def label_of(row: HazardRatio) -> str:
+def label_of(row: HazardRatio | CauseRow) -> str:
     """A covariate with the unit of its hazard ratio."""
     if row.name in UNITLESS:
         return title_of(row.name)
@@ -115,14 +116,17 @@ def groups_table(study: EndPointStudy) -> Table:
             waiting = f"{mean.value:.1f} ({mean.low:.1f} to {mean.high:.1f}) of {horizon:g}"
             rows.append((f"{INDENT}{curve.name} risk", *counts, _median(curve), waiting, "", size))
     assert study.model is not None
+    paper = study.end_point == "discharge"
     notes = (
         f"High risk: at or above the training set's median risk ({study.model.cut:.3f}); the same cut in "
         "every set.",
         "The groups of the training set are judged by the patients that made them (resubstitution): their "
-        "difference is too large, and so is the paper's.",
-        "Mean: restricted to the last day on which both groups are followed. Published: Wang et al. 2020, "
-        "log-rank p and patients of each group.",
+        f"difference is too large{', and so is that of the paper' if paper else ''}.",
+        "Mean: restricted to the last day on which both groups are followed.",
+        "Limits that the data do not reach are shown as ?.",
     )
+    if paper:
+        notes += ("Published: Wang et al. 2020, log-rank p and patients of each group.",)
     header = (
         "",
         "patients",
@@ -225,8 +229,8 @@ def causes_table(study: EndPointStudy) -> Table:
             cause = row.cause
             title = words.get(cause, study.end_point)
             rows.append((f"{title} ({row.events} of {row.patients})", "", "", ""))
-        name = f"{INDENT}{title_of(row.name)}, per unit"
-        rows.append((name, f"{row.coefficient:.3f}", ratio(row.hazard_ratio), p_value(row.p)))
+        name, log_ratio = f"{INDENT}{label_of(row)}", f"{row.coefficient * row.per:.3f}"
+        rows.append((name, log_ratio, ratio(row.hazard_ratio), p_value(row.p)))
     header = ("", "log hazard ratio", "hazard ratio (95 % CI)", "p")
     notes = ("Each cause with the other one censored, on the training set.",)
     title = f"Cause-specific Cox models, {study.end_point}"
