@@ -6,6 +6,7 @@ from covid19net.study.published import SOURCE, TABLE_2, Printed
 from covid19net.table import INDENT, Table
 
 SMALLEST_P = 1e-4
+LONGEST_SLUG = 40  # letters of a set's name in a file name; of any alphabet, below 255 bytes
 DASH = "–"  # noqa: RUF001 - an en dash between the limits of an interval
 
 
@@ -172,7 +173,7 @@ def strata_table(name: str, measured: Measured) -> Table:
 def slug(name: str) -> str:
     """A set's name as part of a file name."""
     kept = "".join(letter if letter.isalnum() else "-" for letter in name.lower())
-    return "-".join(filter(None, kept.split("-"))) or "set"
+    return "-".join(filter(None, kept.split("-")))[:LONGEST_SLUG].rstrip("-") or "set"
 
 
 AUDITED = ("set", "n", "positive", "negative", "auc", "auc_low", "auc_high")
