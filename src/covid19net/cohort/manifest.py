@@ -212,7 +212,7 @@ def _contradictions(values: Mapping[str, Value], row: int) -> list[str]:
     if named and values.get("comorbidity") is False:
         faults.append(f"row {row} column comorbidity: no, but {', '.join(named)} yes")
     if values.get("discharged") and values.get("died"):
-        faults.append(f"row {row} columns discharged and died: both yes")
+        faults.append(f"row {row}: both discharged and died")
     return faults
 
 
