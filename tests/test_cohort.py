@@ -2,7 +2,7 @@
 
 import pytest
 
-from covid19net.cohort import check_survival, check_two_classes, read_manifest, write_table
+from covid19net.cohort import check_survival, check_two_classes, read_manifest, unknown_columns, write_table
 from covid19net.errors import InputError
 
 
@@ -139,3 +139,28 @@ def test_a_table_is_written_whole(tmp_path):
     path = write_table(tmp_path / "new" / "t.csv", rows)
     assert path.read_text() == 'a,b,c\n1,x y,\n"2,5",,z\n'
     assert [p.name for p in path.parent.iterdir()] == ["t.csv"]
+
+
+def test_more_cells_than_columns_are_a_fault(write):
+    """A decimal comma in a table with commas moves all that follows; each moved cell could pass its check."""
+    text = "patient_id,age,days,note\np1,61,5,7,stable\np2,40,9,\n"
+    with pytest.raises(InputError, match=r"1 fault: row 2: 5 cells under 4 columns"):
+        read_manifest(write(text), needs=["age"])
+
+
+def test_nobody_goes_home_dead(write):
+    text = "patient_id,days,discharged,died\np1,5,1,0\np2,9,yes,yes\n"
+    with pytest.raises(InputError, match=r"1 fault: row 3: both discharged and died"):
+        read_manifest(write(text), needs=["days"])
+
+
+def test_scans_that_are_not_read_need_not_be_there(write):
+    text = "patient_id,scan\np1,gone/p1.nii.gz\n"
+    (patient,) = read_manifest(write(text), scans=False)
+    assert patient.values["scan"].name == "p1.nii.gz"
+    with pytest.raises(InputError, match="row 2 column scan: no such file or folder"):
+        read_manifest(write(text))
+
+
+def test_columns_that_nobody_knows_are_named(write):
+    assert unknown_columns(write("Patient_ID,Gender,discharge,age\np1,F,1,3\n")) == ["Gender", "discharge"]

@@ -338,6 +338,17 @@ def test_what_cannot_be_recalibrated_is_one_line_and_no_file(capsys, tmp_path):
     assert not new.exists()
 
 
+def test_recalibration_replaces_neither_the_table_nor_the_model(capsys, tmp_path):
+    path = write_model(tmp_path / "model.json", made_up_model())
+    table, _ = hospital(tmp_path)
+    for taken in (table, path):
+        before = taken.read_bytes()
+        code, out, err = run(capsys, "prognosis", "recalibrate", path, table, "-o", taken, "--origin", "B")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "exists already and is not replaced" in err
+        assert taken.read_bytes() == before
+
+
 def test_synthetic_patients_make_a_demonstration(capsys, tmp_path):
     path = write_model(tmp_path / "model.json", made_up_model(demonstration=False))
     table, _ = hospital(tmp_path, synthetic=1)

@@ -259,6 +259,17 @@ def test_cause_specific_models_are_those_of_lifelines(level):
         assert {row.hazard_ratio.level for row in mine} == {level}
 
 
+def test_a_cause_specific_ratio_is_given_for_any_unit():
+    """exp(u b) with limits exp(u (b +- 1.96 se)): the u-th power of that of one unit; p stays."""
+    outcome, x = sample(1, 300)
+    plain, scaled = (cause_specific(outcome, x, NAMES, per=per) for per in (None, {NAMES[0]: 0.1}))
+    for one, other in zip(plain, scaled, strict=True):
+        power = 0.1 if one.name == NAMES[0] else 1.0
+        assert (other.per, other.p, other.coefficient) == (power, one.p, one.coefficient)
+        limits = [(r.hazard_ratio.value, r.hazard_ratio.low, r.hazard_ratio.high) for r in (one, other)]
+        np.testing.assert_allclose(np.power(limits[0], power), limits[1], rtol=1e-12)
+
+
 def test_too_few_events_of_a_cause_are_refused():
     outcome, x = sample(1, 300)
     few = np.where(np.cumsum(outcome.cause == 2) <= 2, outcome.cause, outcome.cause % 2)

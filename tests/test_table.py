@@ -106,3 +106,24 @@ def test_cells_of_a_file_that_is_no_table_are_refused(tmp_path):
         read_cells(path)
     with pytest.raises(InputError, match="is a directory"):
         read_cells(tmp_path)
+
+
+def test_the_line_in_which_excel_names_the_delimiter_is_no_header(tmp_path):
+    path = tmp_path / "excel.csv"
+    path.write_bytes(b"sep=;\r\na;b\r\n1,5;2\r\n")
+    assert read_cells(path) == ([["a", "b"], ["1,5", "2"]], True)
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04\x00\x00", "a,b\n1,2\n".encode("utf-16-le"), b"\xff\x00\x81"])
+def test_a_workbook_is_said_to_be_no_text(tmp_path, data):
+    path = tmp_path / "book.csv"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"book\.csv: not text in UTF-8 or UTF-16; save it as CSV UTF-8"):
+        read_cells(path)
+
+
+def test_a_quote_that_never_ends_is_named_by_its_row(tmp_path):
+    path = tmp_path / "quote.csv"
+    path.write_text('a,b\n1,2\n"3,4\n5,6\n')
+    with pytest.raises(InputError, match="not a CSV table: row 3: "):
+        read_cells(path)

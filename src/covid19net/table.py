@@ -21,6 +21,7 @@ _LATEX = {
     "×": r"$\times$", "−": "$-$",  # noqa: RUF001 - a minus sign, which pdflatex does not know
 }  # fmt: skip
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes
+_SEPARATOR = re.compile(r"sep=([,;\t])", re.IGNORECASE)  # Excel's own first line
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?%?", re.ASCII | re.IGNORECASE)
 
 
@@ -166,7 +167,7 @@ def _cell(value: object) -> object:
 def read_cells(path: Path) -> tuple[list[list[str]], bool]:
     """Cells of a CSV, and whether its numbers may have decimal commas.
 
-    Excel's habits are accepted: byte-order mark, CRLF, semicolons or tabs, UTF-16.
+    Excel's habits are accepted: byte-order mark, CRLF, semicolons or tabs, UTF-16, a first line "sep=;".
 
     Raises:
         InputError: no such file, too large, not text, not a table, or no header.
@@ -176,17 +177,32 @@ def read_cells(path: Path) -> tuple[list[list[str]], bool]:
             raise InputError(f"{path.name}: larger than {LARGEST >> 20} MB, no table of this kind")
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path.name}: {(error.strerror or 'cannot be read').lower()}") from error
+        raise InputError(f"{path.name or path}: {(error.strerror or 'cannot be read').lower()}") from error
+    delimiter, text = _delimited(_text(path, data))
+    rows: list[list[str]] = []
     try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{path.name}: not text in UTF-8 or UTF-16; save it as CSV UTF-8") from None
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        rows.extend(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise InputError(f"{path.name}: not a CSV table: {error}") from error
+        raise InputError(f"{path.name}: not a CSV table: row {len(rows) + 1}: {error}") from error
     if not rows or not any(rows[0]):
         raise InputError(f"{path.name}: empty, or without a header")
     return [[as_meant(cell) for cell in row] for row in rows], delimiter == ";"
+
+
+def _text(path: Path, data: bytes) -> str:
+    """The text of a file; a workbook or another binary file is none, even where its bytes decode."""
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise InputError(f"{path.name}: not text in UTF-8 or UTF-16; save it as CSV UTF-8")
+    return text
+
+
+def _delimited(text: str) -> tuple[str, str]:
+    """The delimiter, and the table without the line in which Excel may name it."""
+    first, _, rest = text.partition("\n")
+    if named := _SEPARATOR.fullmatch(first.rstrip("\r").strip('"')):
+        return named[1], rest
+    return max(",;\t", key=first.count), text

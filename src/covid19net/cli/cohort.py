@@ -20,10 +20,12 @@ def cohort_check(
     """Name every fault of a manifest by row and column, all at once."""
     from collections import Counter
 
-    from covid19net.cohort import read_manifest
+    from covid19net.cohort import read_manifest, unknown_columns
 
     patients = read_manifest(manifest, needs=needs or ["scan"])
     say(f"{len(patients)} patients, no fault")
+    if unknown := unknown_columns(manifest):
+        say(f"columns not known, left alone: {', '.join(unknown)}")
     for column in ("set", "centre", "label", "egfr"):
         counts = Counter(str(p.values[column]) for p in patients if column in p.values)
         if counts:
@@ -40,7 +42,7 @@ def cohort_table1(
     """Describe the patients of each set: the paper's Table 1."""
     from covid19net.cohort import read_manifest, table_one
 
-    table = table_one(read_manifest(manifest, needs=["patient_id"]))
+    table = table_one(read_manifest(manifest, needs=["patient_id"], scans=False))
     say(table.text())
     if out is not None:
         table.write(out)

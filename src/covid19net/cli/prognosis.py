@@ -77,8 +77,10 @@ def prognosis_recalibrate(
     from covid19net.prognosis.recalibrate import recalibrate
     from covid19net.prognosis.sample import sample_covariates
 
+    if out.exists():  # it may be the table itself, or the model
+        raise InputError(f"{out}: exists already and is not replaced; choose another name")
     known = _model(model)
-    everybody = read_manifest(table, needs=["patient_id"])
+    everybody = read_manifest(table, needs=["patient_id"], scans=False)
     patients = [patient for patient in everybody if is_followed(patient)]
     if not patients:
         raise InputError(

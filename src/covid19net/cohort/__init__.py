@@ -14,6 +14,7 @@ from covid19net.cohort.manifest import (
     check_survival,
     check_two_classes,
     read_manifest,
+    unknown_columns,
     write_table,
 )
 from covid19net.cohort.missing import ClinicalTable, any_comorbidity, clinical
@@ -39,5 +40,6 @@ __all__ = [
     "slices_of",
     "strata_of",
     "table_one",
+    "unknown_columns",
     "write_table",
 ]

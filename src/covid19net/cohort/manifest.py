@@ -111,7 +111,11 @@ DECIMALS = {"age", "days", "icu_days", "ventilated_days", "thickness"}
 
 
 def read_manifest(
-    path: Path, *, needs: Collection[str] = ("patient_id", "scan"), may: Collection[str] = ()
+    path: Path,
+    *,
+    needs: Collection[str] = ("patient_id", "scan"),
+    may: Collection[str] = (),
+    scans: bool = True,
 ) -> list[Patient]:
     """Read a manifest and check every cell.
 
@@ -119,6 +123,7 @@ def read_manifest(
         path: CSV; paths in it are relative to its own folder. Columns not known here are left alone.
         needs: columns that must be there and filled in every row. One not known here holds yes or no.
         may: columns not known here that hold yes, no or nothing.
+        scans: whether scans and masks are to be read: then a path to nothing is a fault.
 
     Returns:
         One patient for each row.
@@ -138,17 +143,29 @@ def read_manifest(
     for number, cells in enumerate(rows[1:], start=2):
         if any(cell.strip() for cell in cells):
             values = _row(dict(zip(header, cells, strict=False)), columns, wanted, comma=comma)
+            faults += _surplus(header, cells, number)
             faults += [f"row {number} column {column}: {fault}" for column, fault in values.faults]
             faults += _contradictions(values.good, number)
-            _place(values, path.parent, number, faults)
+            faults += _place(values, path.parent, number, scans=scans)
             patients.append(Patient(str(values.good.get("patient_id", "")), number, values.good))
     faults += _doubles(patients)
     if faults:
         more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
-        raise InputError(f"{path.name}: {len(faults)} faults: {'; '.join(faults[:FAULTS_SHOWN])}{more}")
+        count = f"{len(faults)} fault{'s' * (len(faults) > 1)}"
+        raise InputError(f"{path.name}: {count}: {'; '.join(faults[:FAULTS_SHOWN])}{more}")
     if not patients:
         raise InputError(f"{path.name}: the table has no rows")
     return patients
+
+
+def unknown_columns(path: Path) -> list[str]:
+    """Columns of a manifest that no part of the program knows, as written: a wrong name hides there.
+
+    Raises:
+        InputError: no such file, or not a table.
+    """
+    names = [name.strip() for name in read_cells(path)[0][0]]
+    return [name for name in names if name and name.lower() not in COLUMNS]
 
 
 @dataclass
@@ -181,21 +198,33 @@ def _row(
     return checked
 
 
-def _contradictions(values: Mapping[str, Value], row: int) -> list[str]:
-    """No comorbidity, but one of them: neither is believed."""
-    named = [name for name in COMORBIDITIES if values.get(name)]
-    if named and values.get("comorbidity") is False:
-        return [f"row {row} column comorbidity: no, but {', '.join(named)} yes"]
+def _surplus(header: Sequence[str], cells: Sequence[str], row: int) -> list[str]:
+    """Cells beyond the header: a stray delimiter, such as a decimal comma, has moved all that follow it."""
+    if any(cell.strip() for cell in cells[len(header) :]):
+        return [f"row {row}: {len(cells)} cells under {len(header)} columns; is a comma in a number or text?"]
     return []
 
 
-def _place(checked: _Checked, folder: Path, row: int, faults: list[str]) -> None:
-    """Make paths absolute; a path to nothing is a fault."""
-    for column in PATHS & checked.good.keys():
+def _contradictions(values: Mapping[str, Value], row: int) -> list[str]:
+    """No comorbidity, but one of them; gone home, and dead: neither is believed."""
+    faults = []
+    named = [name for name in COMORBIDITIES if values.get(name)]
+    if named and values.get("comorbidity") is False:
+        faults.append(f"row {row} column comorbidity: no, but {', '.join(named)} yes")
+    if values.get("discharged") and values.get("died"):
+        faults.append(f"row {row}: both discharged and died")
+    return faults
+
+
+def _place(checked: _Checked, folder: Path, row: int, *, scans: bool) -> list[str]:
+    """Make paths absolute; a path to nothing is a fault where scans are to be read."""
+    faults = []
+    for column in sorted(PATHS & checked.good.keys()):
         place = folder / str(checked.good[column])
-        if not place.exists():
+        if scans and not place.exists():
             faults.append(f"row {row} column {column}: no such file or folder")
         checked.good[column] = place
+    return faults
 
 
 def _doubles(patients: Sequence[Patient]) -> list[str]:

@@ -1,6 +1,6 @@
 """More than one way to leave: cumulative incidence, Gray's test of it in groups, cause-specific models."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +60,11 @@ class CauseRow:
         cause: 1 the event of interest, 2 what competes with it.
         name: of the covariate.
         coefficient: log hazard ratio for one unit.
-        hazard_ratio: with its interval.
+        hazard_ratio: for `per` units, with its interval.
         p: Wald's, two-sided.
         patients: in the model.
         events: of that cause.
+        per: units of the covariate.
     """
 
     cause: int
@@ -73,6 +74,7 @@ class CauseRow:
     p: float
     patients: int
     events: int
+    per: float = 1.0
 
 
 def incidence(outcome: Outcome, cause: int, name: str, *, level: float = 0.95) -> Incidence:
@@ -242,7 +244,12 @@ def _untied(events: np.ndarray, out_of: np.ndarray) -> np.ndarray:
 
 
 def cause_specific(
-    outcome: Outcome, covariates: np.ndarray, names: Sequence[str], *, level: float = 0.95
+    outcome: Outcome,
+    covariates: np.ndarray,
+    names: Sequence[str],
+    *,
+    level: float = 0.95,
+    per: Mapping[str, float] | None = None,
 ) -> tuple[CauseRow, ...]:
     """Cox models of both causes, the other one censored (Prentice et al., Biometrics 1978;34:541-554).
 
@@ -251,6 +258,7 @@ def cause_specific(
         covariates: (patient, covariate).
         names: of the covariates.
         level: confidence of the intervals.
+        per: units of a covariate for which its hazard ratio is given, such as age: 10; 1 where absent.
 
     Raises:
         InputError: a cause with fewer events than covariates, or a model that cannot be fitted.
@@ -265,8 +273,10 @@ def cause_specific(
         fit = maximise(risk_sets(own, covariates))
         errors = np.sqrt(np.diag(fit.covariance))
         for name, value, error in zip(names, fit.coefficients.tolist(), errors.tolist(), strict=True):
-            low, high = (float(np.exp(value + side * quantile(level) * error)) for side in (-1, 1))
-            ratio = Estimate(float(np.exp(value)), low, high, level)
+            unit = (per or {}).get(name, 1.0)
+            half = quantile(level) * error
+            middle, low, high = (float(np.exp(unit * (value + side * half))) for side in (0, -1, 1))
             p = float(2 * norm.sf(abs(value) / error))
-            rows.append(CauseRow(cause, name, value, ratio, p, outcome.size, events))
+            ratio = Estimate(middle, low, high, level)
+            rows.append(CauseRow(cause, name, value, ratio, p, outcome.size, events, unit))
     return tuple(rows)

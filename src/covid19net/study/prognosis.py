@@ -161,25 +161,31 @@ def _modelled(
         name: judge(each, (model, columns), rivals, training.outcome, days) for name, each in followed.items()
     }
     causes, told = _causes(training, selection)
+    table, failed = _selected_table(training, selection)
     return EndPointStudy(
         end_point,
         selection,
-        _selected_table(training, selection),
+        table,
         replace(model, about=replace(model.about, metrics=_metrics(sets, options))),
         univariable(training.outcome, training.covariates, NAMES, per=units_of(training.covariates)),
         rivals.choice,
         causes,
         sets=sets,
-        notes=told,
+        notes=(*failed, *told),
     )
 
 
-def _selected_table(training: Followed, selection: Selection) -> CoxTable | None:
+def _selected_table(training: Followed, selection: Selection) -> tuple[CoxTable | None, tuple[str, ...]]:
+    """The table of the selected covariates; one that cannot be had does not cost the rest of the study."""
     if not selection.names:
-        return None
+        return None, ()
     units = units_of(training.covariates)
     per = {name: units[name] for name in selection.names if name in units}
-    return cox_table(training.outcome, training.covariates[:, selection.indices], selection.names, per=per)
+    x = training.covariates[:, selection.indices]
+    try:
+        return cox_table(training.outcome, x, selection.names, per=per), ()
+    except InputError as fault:
+        return None, (f"no table of the multivariate model: {fault}",)
 
 
 def units_of(covariates: np.ndarray) -> dict[str, float]:
@@ -221,9 +227,7 @@ def _causes(training: Followed, selection: Selection) -> tuple[tuple[CauseRow, .
     if not (training.outcome.cause == COMPETING).any() or not selection.indices:
         return (), ()
     try:
-        units = units_of(training.covariates)
-        scale = np.array([units.get(name, 1.0) for name in selection.names])
-        x = training.covariates[:, selection.indices] / scale
-        return cause_specific(training.outcome, x, selection.names), ()
+        x, units = training.covariates[:, selection.indices], units_of(training.covariates)
+        return cause_specific(training.outcome, x, selection.names, per=units), ()
     except InputError as fault:
         return (), (f"cause-specific Cox models: {fault}",)

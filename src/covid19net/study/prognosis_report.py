@@ -42,9 +42,9 @@ def prognosis_sections(study: EndPointStudy, shelf: Shelf) -> list[Section]:
 def _model(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     from covid19net.report.figure_forest import hazard_figure
 
+    notes: list[Part] = [ListPart(study.notes)] if study.notes else []
     if study.table is None:
-        told = [ListPart(study.notes)] if study.notes else []
-        return [shelf.table(tables.univariable_table(study)), *told]
+        return [shelf.table(tables.univariable_table(study)), *notes]
     rows = [(tables.label_of(row), row.hazard_ratio, row.p) for row in study.table.rows]
     said = "; ".join(f"{label} {ratio(value)}" for label, value, _ in rows)
     figure = shelf.figure(
@@ -58,7 +58,7 @@ def _model(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         figure,
         shelf.table(tables.univariable_table(study)),
     ]
-    return parts + ([ListPart(study.notes)] if study.notes else [])
+    return parts + notes
 
 
 def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:

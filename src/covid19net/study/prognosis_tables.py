@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from covid19net.prognosis.competing import CauseRow
 from covid19net.prognosis.cox import HazardRatio
 from covid19net.prognosis.groups import WaitingCurve, mean_wait
 from covid19net.prognosis.optimism import Optimism
@@ -26,7 +27,7 @@ def title_of(name: str) -> str:
     return TITLES.get(name, f"DL feature {name[1:]}")
 
 
-def label_of(row: HazardRatio) -> str:
+def label_of(row: HazardRatio | CauseRow) -> str:
     """A covariate with the unit of its hazard ratio."""
     if row.name in UNITLESS:
         return title_of(row.name)
@@ -237,9 +238,8 @@ def causes_table(study: EndPointStudy) -> Table:
             cause = row.cause
             title = words.get(cause, study.end_point)
             rows.append((f"{title} ({row.events} of {row.patients})", "", "", ""))
-        unit = {"age": ", per 10 years"}.get(row.name, "" if row.name in UNITLESS else ", per sd")
-        name = f"{INDENT}{title_of(row.name)}{unit}"
-        rows.append((name, f"{row.coefficient:.3f}", ratio(row.hazard_ratio), p_value(row.p)))
+        name, log_ratio = f"{INDENT}{label_of(row)}", f"{row.coefficient * row.per:.3f}"
+        rows.append((name, log_ratio, ratio(row.hazard_ratio), p_value(row.p)))
     header = ("", "log hazard ratio", "hazard ratio (95 % CI)", "p")
     notes = ("Each cause with the other one censored, on the training set.",)
     title = f"Cause-specific Cox models, {study.end_point}"

@@ -25,7 +25,10 @@ from covid19net.study.sets import Options, StudySet, study_sets
 
 DISCHARGE = "discharge"
 UNKNOWN_WEIGHTS = "0" * 64
-OWN = ("tables", "figures", "features.csv", "prognosis.json", "results.json", "report.html")
+PAGE, RECORD = "report.html", "results.json"
+OWN = (RECORD, "tables", "figures", "features.csv", "prognosis.json", PAGE)  # as they are put in place
+SCHEMA = "covid19net-study/1.0"
+SCRATCH = ".writing-"
 Progress = Callable[[str, float], None]
 
 
@@ -53,11 +56,12 @@ def run_study(source: Source, out: Path, options: Options, *, progress: Progress
 
     Raises:
         Covid19netError: faults of manifest or features, nothing that can be analyzed or computed, or a
-            folder that cannot be written.
+            folder that cannot be written or holds files of the same names that no study wrote.
     """
     from covid19net.study.report import compose  # loads the drawing library
 
     tell = progress or (lambda _stage, _share: None)
+    check_place(out)
     material = gather(source, out, options, tell)
     results = compute(source, material, options, tell)
     with _folder(out) as scratch:
@@ -66,15 +70,15 @@ def run_study(source: Source, out: Path, options: Options, *, progress: Progress
         model = results.prognoses[0].model if results.prognoses else None
         if model is not None and material.weights_sha256:
             write_model(scratch / "prognosis.json", model)
-        _write_record(results, scratch / "results.json")
+        _write_record(results, scratch / RECORD)
         lines = compose(results, scratch)
-    return Report(out / "report.html", lines)
+    return Report(out / PAGE, lines)
 
 
 def gather(source: Source, out: Path, options: Options, tell: Progress) -> Material:
     """Read the manifest, and analyze its scans or read the stored analyses."""
     if source.features is not None:
-        patients = read_manifest(source.manifest, needs=["patient_id"])
+        patients = read_manifest(source.manifest, needs=["patient_id"], scans=False)
         stored = read_features(source.features)
         found = {p.patient_id: stored[p.patient_id] for p in patients if p.patient_id in stored}
         lacking = [p for p in patients if p.patient_id not in stored]
@@ -172,17 +176,50 @@ def _about(material: Material, source: Source, options: Options, made: tuple[str
     )
 
 
+def check_place(out: Path) -> None:
+    """Refuse a folder in which a study would replace what no study wrote; before hours of work, not after.
+
+    Raises:
+        InputError: it holds tables, figures or files of a study's names without a study's record, is a file,
+            or cannot be written.
+        ResourceError: the disk is full.
+    """
+    try:
+        taken = [name for name in OWN if (out / name).exists()]
+        if taken and not _is_record(out / RECORD):
+            raise InputError(
+                f"{out}: holds {', '.join(taken)}, which a study would replace, but no study wrote them; "
+                "choose another folder"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise write_fault(out, error) from error
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file is the record of a study; its first line is enough."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return f'"schema": "{SCHEMA.partition("/")[0]}/' in lines.read(200)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 @contextmanager
 def _folder(out: Path) -> Iterator[Path]:
     """A scratch folder beside the final files; what was written there takes their place when all is done."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=out))
+        for left in out.glob(f"{SCRATCH}*"):  # by a study that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=out))
     except OSError as error:
         raise write_fault(out, error) from error
     try:
         yield scratch
-        for name in OWN:  # report.html last
+        (out / PAGE).unlink(missing_ok=True)  # no report ever stands beside another study's tables
+        for name in OWN:
             _replace(scratch / name, out / name)
     except OSError as error:
         raise write_fault(out, error) from error
@@ -201,7 +238,7 @@ def _replace(made: Path, place: Path) -> None:
 
 def _write_record(results: Results, path: Path) -> None:
     record = {
-        "schema": "covid19net-study/1.0",
+        "schema": SCHEMA,
         "command": results.source.command,
         "versions": versions(),
         "options": plain(results.options),

@@ -120,7 +120,8 @@ def study_sets(
         if patient.patient_id in found:
             members.setdefault(str(patient.values.get("set", WHOLE_TABLE)), []).append(patient)
     if training not in members:
-        raise InputError(f"no patient of the set {training!r} to learn from; there are {', '.join(members)}")
+        there = ", ".join(map(repr, members))
+        raise InputError(f"no patient of the set {training!r} to learn from; there are {there} (--training)")
     order = [training, *(name for name in members if name != training)]
     return {name: _study_set(name, members[name], found) for name in order}
 
