@@ -198,9 +198,8 @@ def test_a_set_in_which_nobody_is_left_does_not_stop_the_others(tmp_path):
 
 
 def test_contradictions_of_the_follow_up_are_refused(tmp_path):
-    sets = with_rows(tmp_path, lambda _, row: row | ({"died": True} if row.get("discharged") else {}))
-    with pytest.raises(InputError, match="both discharged and died"):
-        studied(sets)
+    with pytest.raises(InputError, match="row 5: both discharged and died"):
+        with_rows(tmp_path, lambda _, row: row | ({"died": True} if row.get("discharged") else {}))
 
 
 def test_grades_are_judged_by_the_same_cut(discharge):

@@ -299,8 +299,9 @@ def test_a_new_study_takes_the_place_of_all_of_the_older_one(monkeypatch, tmp_pa
     source = written(tmp_path, rows, {name: replace(one, weights="") for name, one in found.items()})
     place = tmp_path / "study"
     (place / "tables").mkdir(parents=True)
-    for name in ("tables/old.csv", "prognosis.json", "results.json", "mine.txt"):
+    for name in ("tables/old.csv", "prognosis.json", "mine.txt"):
         (place / name).write_text("old")
+    (place / "results.json").write_text('{\n "schema": "covid19net-study/1.0",\n "command": "old"\n}\n')
 
     def compose(_, scratch):
         (scratch / "report.html").write_text("new")
@@ -310,7 +311,16 @@ def test_a_new_study_takes_the_place_of_all_of_the_older_one(monkeypatch, tmp_pa
     run_study(source, place, QUICK)
     found = {path.name for path in place.iterdir()}
     assert found == {"features.csv", "results.json", "report.html", "mine.txt"}
-    assert (place / "results.json").read_text() != "old"
+    assert json.loads((place / "results.json").read_text())["command"] != "old"
+
+
+def test_what_no_study_wrote_is_not_replaced(tmp_path):
+    rows, found = few()
+    (tmp_path / "study" / "tables").mkdir(parents=True)
+    (tmp_path / "study" / "tables" / "mine.csv").write_text("mine")
+    with pytest.raises(InputError, match="no study wrote them"):
+        run_study(written(tmp_path, rows, found), tmp_path / "study", QUICK)
+    assert (tmp_path / "study" / "tables" / "mine.csv").read_text() == "mine"
 
 
 def test_without_labels_there_is_a_prognosis_alone(tmp_path, monkeypatch):

@@ -59,7 +59,7 @@ def test_a_manifest_without_sets_is_one_set():
 
 
 def test_an_unknown_training_set_is_refused_with_the_names_there_are():
-    with pytest.raises(InputError, match=r"'training'.*there are a, b"):
+    with pytest.raises(InputError, match=r"'training'.*there are 'a', 'b'"):
         divided([patient(0, set="a"), patient(1, set="b")])
 
 

@@ -191,8 +191,8 @@ def check_place(out: Path) -> None:
                 f"{out}: holds {', '.join(taken)}, which a study would replace, but no study wrote them; "
                 "choose another folder"
             )
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
+        there = next(place for place in (out, *out.absolute().parents) if place.exists())
+        tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise write_fault(out, error) from error
 
