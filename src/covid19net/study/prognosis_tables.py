@@ -117,16 +117,16 @@ def groups_table(study: EndPointStudy) -> Table:
             rows.append((f"{INDENT}{curve.name} risk", *counts, _median(curve), waiting, "", size))
     assert study.model is not None
     paper = study.end_point == "discharge"
-    notes = (
+    notes = [
         f"High risk: at or above the training set's median risk ({study.model.cut:.3f}); the same cut in "
         "every set.",
         "The groups of the training set are judged by the patients that made them (resubstitution): their "
         f"difference is too large{', and so is that of the paper' if paper else ''}.",
         "Mean: restricted to the last day on which both groups are followed.",
         "Limits that the data do not reach are shown as ?.",
-    )
+    ]
     if paper:
-        notes += ("Published: Wang et al. 2020, log-rank p and patients of each group.",)
+        notes.append("Published: Wang et al. 2020, log-rank p and patients of each group.")
     header = (
         "",
         "patients",
@@ -136,7 +136,9 @@ def groups_table(study: EndPointStudy) -> Table:
         "p, log-rank",
         "published",
     )
-    return Table(f"groups-{study.end_point}", f"Risk groups, {study.end_point}", header, tuple(rows), notes)
+    return Table(
+        f"groups-{study.end_point}", f"Risk groups, {study.end_point}", header, tuple(rows), tuple(notes)
+    )
 
 
 def _median(curve: WaitingCurve) -> str:
