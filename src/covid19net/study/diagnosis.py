@@ -162,6 +162,8 @@ def _measure(
     own_threshold: float,
 ) -> Measured:
     label, score = part.label, part.probability
+    # A part that is derived from a set, "-viral", has the set's own strata.
+    strata = strata_of(part.patients) if part.derived_from is None else {}
     simple = comparison = said = None
     if baseline is not None and part.density is not None:
         said = baseline.probability(part.density)
@@ -175,5 +177,5 @@ def _measure(
         simple,
         comparison,
         said,
-        performance_by(label, score, threshold, strata_of(part.patients)),
+        performance_by(label, score, threshold, strata),
     )

@@ -11,6 +11,7 @@ from covid19net.prognosis.groups import LogRank, WaitingCurve, by_group, logrank
 from covid19net.study.judged import Judged
 
 GRADES = ("mild", "severe")
+FEWEST_EVENTS = 10  # of a grade in a set, below which nothing is tested
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +54,12 @@ def grades_of(judged: Judged, sign: int) -> tuple[Grade, ...]:
 def _grade(name: str, judged: Judged, chosen: np.ndarray, sign: int) -> Grade:
     outcome, group = judged.followed.outcome[chosen], judged.group[chosen]
     count = int(chosen.sum())
+    curves = by_group(outcome, group)
+    events = int(outcome.event.sum())
+    if events < FEWEST_EVENTS:
+        return Grade(name, count, curves, None, None, f"{events} events, {FEWEST_EVENTS} are needed")
     try:
-        curves = by_group(outcome, group)
         test = logrank(outcome, group)
         return Grade(name, count, curves, test, concordance(outcome, sign * judged.risk[chosen]))
     except InputError as fault:
-        return Grade(name, count, (), None, None, str(fault))
+        return Grade(name, count, curves, None, None, str(fault))

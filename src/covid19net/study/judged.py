@@ -20,7 +20,9 @@ from covid19net.prognosis.ridge import RidgeChoice
 from covid19net.study.sets import StudySet
 
 T = TypeVar("T")
-COMPETITORS = {"discharge": "death", "death": "discharge"}  # of other end points: both
+COMPETITORS = {"discharge": "death", "death": "discharge"}  # of other end points: BOTH
+BOTH = "discharge or death"
+WORDS = {"icu": "intensive care"}  # as a reader would say it
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +156,8 @@ def _incidences(outcome: Outcome, group: np.ndarray, end_point: str) -> tuple[In
     return tuple(
         incidence(outcome[group == name], cause, f"{name} risk, {word}")
         for cause, word in (
-            (OF_INTEREST, end_point),
-            (COMPETING, COMPETITORS.get(end_point, "discharge or death")),
+            (OF_INTEREST, WORDS.get(end_point, end_point)),
+            (COMPETING, COMPETITORS.get(end_point, BOTH)),
         )
         for name in ("low", "high")
         if (group == name).any()

@@ -20,7 +20,7 @@ from covid19net.prognosis.outcome import COMPETING, END_POINTS, outcome_of
 from covid19net.prognosis.partial import maximise, risk_sets
 from covid19net.prognosis.ridge import RidgeChoice, choose_ridge
 from covid19net.prognosis.stepwise import Selection, stepwise
-from covid19net.study.judged import Followed, Judged, Rivals, judge
+from covid19net.study.judged import WORDS, Followed, Judged, Rivals, judge
 from covid19net.study.sets import Options, StudySet
 
 SELECTED = "selected"
@@ -58,6 +58,16 @@ class EndPointStudy:
     optimism: Optimism | None = None
     sets: Mapping[str, Judged] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def word(self) -> str:
+        """The end point as a reader would say it."""
+        return word_of(self.end_point)
+
+
+def word_of(end_point: str) -> str:
+    """An end point as a reader would say it."""
+    return WORDS.get(end_point, end_point)
 
 
 def followed_sets(
@@ -123,10 +133,11 @@ def study_end_point(
     if training is None:
         why = [note for note in notes if note.startswith(f"{options.training}: ")]
         nobody = f"nobody in the set {options.training!r} has follow-up to this event"
-        return f"{end_point}: {', '.join(why) or nobody}"
+        return f"{word_of(end_point)} is not studied: {', '.join(why) or nobody}"
     events = int(training.outcome.event.sum())
     if events < FEWEST_EVENTS:
-        return f"{end_point}: {events} events in the set {options.training!r}; {FEWEST_EVENTS} are needed"
+        few = f"{events} events in the set {options.training!r}; {FEWEST_EVENTS} are needed"
+        return f"{word_of(end_point)} is not studied: {few}"
     selection = stepwise(training.outcome, training.covariates, NAMES, options.procedure)
     if not selection.names and options.model == SELECTED:
         return EndPointStudy(end_point, selection, notes=(*notes, "no covariate was selected: no model"))

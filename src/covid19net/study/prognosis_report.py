@@ -1,7 +1,10 @@
 """The prognostic sections of a study's report: Figure 4 and what stands behind and beside it."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from covid19net.prognosis.groups import LogRank, WaitingCurve
 from covid19net.prognosis.outcome import END_POINTS
 from covid19net.report.shelf import Shelf
 from covid19net.report.study_page import ListPart, Paragraph, Part, Section
@@ -21,7 +24,7 @@ SIDES = {True: ("better course", "worse course"), False: ("longer stay", "shorte
 
 def prognosis_sections(study: EndPointStudy, shelf: Shelf) -> list[Section]:
     """Selection and model, risk groups, how well they predict, and what competes."""
-    name = study.end_point
+    name = study.word
     made: list[Part] = [shelf.table(tables.selection_table(study))]
     if study.model is None:
         made += [ListPart(study.notes)] if study.notes else []
@@ -50,7 +53,7 @@ def _model(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     figure = shelf.figure(
         f"hazard-ratios-{study.end_point}",
         hazard_figure(rows, shelf.mark, sides=SIDES[END_POINTS[study.end_point].adverse]),
-        f"Hazard ratios of the multivariate Cox model, {study.end_point}.",
+        f"Hazard ratios of the multivariate Cox model, {study.word}.",
         f"Forest plot of hazard ratios: {said}.",
     )
     parts: list[Part] = [
@@ -64,16 +67,13 @@ def _model(study: EndPointStudy, shelf: Shelf) -> list[Part]:
 def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     from covid19net.report.figure_survival import waiting_figure
 
-    panels = [
-        (name, judged.curves, f"log-rank p {_p(judged.test.p)}" if judged.test else "no test")
-        for name, judged in study.sets.items()
-    ]
+    panels = [(name, _named(judged.curves), _tested(judged.test)) for name, judged in study.sets.items()]
     paper = study.end_point == tables.DISCHARGE
     counted = "counts as such, as in the paper" if paper else "counts as such"
     figure = shelf.figure(
         "figure-4-groups" if paper else f"groups-{study.end_point}",
         waiting_figure(panels, mark=shelf.mark, y_label=WAITING[study.end_point]),
-        f"{'Figure 4, ' if paper else ''}Kaplan-Meier curves of the risk groups, {study.end_point}. Ticks: "
+        f"{'Figure 4, ' if paper else ''}Kaplan-Meier curves of the risk groups, {study.word}. Ticks: "
         f"last seen without the event; a competing event {counted}. "
         "Below: numbers at risk.",
         f"Kaplan-Meier curves of low and high risk in {', '.join(study.sets)}.",
@@ -90,9 +90,16 @@ def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     return parts + ([ListPart(tuple(dict.fromkeys(notes)))] if notes else [])
 
 
-def _p(p: float) -> str:
-    said = p_value(p)
-    return said if said.startswith("<") else f"= {said}"
+def _named(curves: tuple[WaitingCurve, ...]) -> list[WaitingCurve]:
+    """Curves with the names a legend needs."""
+    return [replace(curve, name=f"{curve.name} risk") for curve in curves]
+
+
+def _tested(test: LogRank | None) -> str:
+    if test is None:
+        return "no test"
+    said = p_value(test.p)
+    return f"log-rank p {said}" if said.startswith("<") else f"log-rank p = {said}"
 
 
 def _grades(study: EndPointStudy, shelf: Shelf) -> list[Part]:
@@ -104,7 +111,7 @@ def _grades(study: EndPointStudy, shelf: Shelf) -> list[Part]:
     if not found:
         return []
     panels = [
-        (f"{name}, {grade.name}", grade.curves, f"log-rank p {_p(grade.test.p)}" if grade.test else "no test")
+        (f"{name}, {grade.name}", _named(grade.curves), _tested(grade.test))
         for name, grades in found.items()
         for grade in grades
         if grade.curves
@@ -118,7 +125,7 @@ def _grades(study: EndPointStudy, shelf: Shelf) -> list[Part]:
             shelf.figure(
                 f"grades-{study.end_point}",
                 waiting_figure(panels, mark=shelf.mark, y_label=WAITING[study.end_point]),
-                f"Risk groups among mild and severe patients, {study.end_point}.",
+                f"Risk groups among mild and severe patients, {study.word}.",
                 f"Kaplan-Meier curves of low and high risk in {', '.join(title for title, _, _ in panels)}.",
             )
         )
@@ -180,7 +187,7 @@ def _competing(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         shelf.figure(
             f"incidence-{study.end_point}",
             incidence_figure(panels, shelf.mark),
-            f"Cumulative incidence after Aalen and Johansen by risk group, {study.end_point}.",
+            f"Cumulative incidence after Aalen and Johansen by risk group, {study.word}.",
             "Cumulative incidence of the event and of what competes in "
             f"{', '.join(name for name, _ in panels)}.",
         ),

@@ -10,7 +10,8 @@ from covid19net.prognosis.groups import WaitingCurve, mean_wait
 from covid19net.prognosis.optimism import Optimism
 from covid19net.prognosis.outcome import COMPETING
 from covid19net.study.grades import Grade
-from covid19net.study.prognosis import EndPointStudy
+from covid19net.study.judged import BOTH, COMPETITORS
+from covid19net.study.prognosis import EndPointStudy, word_of
 from covid19net.study.published import FIGURE_4, SELECTED, SOURCE
 from covid19net.study.tables import p_value, ratio
 from covid19net.table import INDENT, Table
@@ -56,7 +57,7 @@ def selection_table(study: EndPointStudy) -> Table:
     notes += [f"Not offered: {title_of(lost.name)}: {lost.reason}." for lost in selection.dropped]
     criterion = selection.procedure.criterion.upper()
     header = ("step", "change", criterion, "p, likelihood ratio", "next best")
-    title = f"Selection of covariates, {study.end_point}"
+    title = f"Selection of covariates, {study.word}"
     return Table(f"selection-{study.end_point}", title, header, tuple(rows), tuple(notes))
 
 
@@ -84,7 +85,7 @@ def cox_rows(study: EndPointStudy) -> Table:
         f"{p_value(table.proportional_p)}.",
     )
     header = ("", "log hazard ratio", "hazard ratio (95 % CI)", "p", "p, proportional hazards")
-    return Table(f"cox-{study.end_point}", f"Multivariate Cox model, {study.end_point}", header, rows, notes)
+    return Table(f"cox-{study.end_point}", f"Multivariate Cox model, {study.word}", header, rows, notes)
 
 
 def univariable_table(study: EndPointStudy) -> Table:
@@ -101,7 +102,7 @@ def univariable_table(study: EndPointStudy) -> Table:
     notes += ["Not corrected for the number of tests."]
     name = f"univariable-{study.end_point}"
     header = ("", "hazard ratio (95 % CI)", "p")
-    return Table(name, f"Each covariate alone, {study.end_point}", header, cells, tuple(notes))
+    return Table(name, f"Each covariate alone, {study.word}", header, cells, tuple(notes))
 
 
 def groups_table(study: EndPointStudy) -> Table:
@@ -134,9 +135,7 @@ def groups_table(study: EndPointStudy) -> Table:
             f"Published: {SOURCE}, log-rank p and patients of each group; its training set too is "
             "judged by resubstitution."
         )
-    return Table(
-        f"groups-{study.end_point}", f"Risk groups, {study.end_point}", header, tuple(rows), tuple(notes)
-    )
+    return Table(f"groups-{study.end_point}", f"Risk groups, {study.word}", header, tuple(rows), tuple(notes))
 
 
 def _published(study: EndPointStudy) -> Iterator[str]:
@@ -157,18 +156,19 @@ def _median(curve: WaitingCurve) -> str:
 
 def at_risk_table(study: EndPointStudy) -> Table | None:
     """Numbers at risk beside those of the paper's Figure 4; None where no set has its name."""
-    rows, days = [], np.arange(COUNTED) * 10.0
+    days = np.arange(COUNTED) * 10.0
+    rows: list[tuple[str, ...]] = []
     for name, judged in study.sets.items():
-        if name not in FIGURE_4:
-            continue
-        for curve in judged.curves:
-            own = " ".join(str(n) for n in curve.at_risk(days))
-            printed = " ".join(str(n) for n in getattr(FIGURE_4[name], curve.name))
-            rows.append((f"{name}, {curve.name} risk", own, printed))
+        if name in FIGURE_4:
+            for curve in judged.curves:
+                own = (str(n) for n in curve.at_risk(days))
+                printed = " ".join(str(n) for n in getattr(FIGURE_4[name], curve.name))
+                rows.append((f"{name}, {curve.name} risk", *own, printed))
     if not rows:
         return None
-    header = ("", f"at risk on days {', '.join(f'{d:g}' for d in days)}", "published, at the figure's times")
-    return Table("at-risk", "Numbers at risk", header, tuple(rows), ("Still followed just before each day.",))
+    header = ("", *(f"day {day:g}" for day in days), "published")
+    notes = ("Still followed just before each day. Published: at the six times of the paper's figure.",)
+    return Table("at-risk", "Numbers at risk", header, tuple(rows), notes)
 
 
 def concordance_table(study: EndPointStudy) -> Table:
@@ -192,40 +192,49 @@ def concordance_table(study: EndPointStudy) -> Table:
         "are too strong.",
     )
     header = ("", "selected model", "clinical alone", "penalised", "slope")
-    title = f"Concordance, {study.end_point}"
+    title = f"Concordance, {study.word}"
     return Table(f"concordance-{study.end_point}", title, header, tuple(rows), notes)
 
 
 def grades_table(end_point: str, found: Mapping[str, Sequence[Grade]]) -> Table:
     """Risk groups within mild and severe patients."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
     for name, grades in found.items():
         rows.append((name, "", "", "", "", ""))
         for grade in grades:
             low, high = (next((c for c in grade.curves if c.name == g), None) for g in ("low", "high"))
             medians = [_median(curve) if curve else "nobody" for curve in (low, high)]
-            p = p_value(grade.test.p) if grade.test else grade.reason or "NA"
+            p = p_value(grade.test.p) if grade.test else "NA"
+            if grade.reason:
+                notes.append(f"{name}, {grade.name}: {grade.reason}.")
             low_median, high_median = medians
             size, ranked = str(grade.patients), ratio(grade.concordance)
             rows.append((f"{INDENT}{grade.name}", size, low_median, high_median, p, ranked))
     header = ("", "patients", "low risk, median days", "high risk, median days", "p, log-rank", "concordance")
-    return Table(f"grades-{end_point}", f"Mild and severe apart, {end_point}", header, tuple(rows))
+    title = f"Mild and severe apart, {word_of(end_point)}"
+    return Table(f"grades-{end_point}", title, header, tuple(rows), tuple(notes))
 
 
 def competing_table(study: EndPointStudy) -> Table:
     """How many of each group had the event and what competes, and Gray's test between the groups."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    words = study.word, COMPETITORS.get(study.end_point, BOTH)
     for name, judged in study.sets.items():
-        if judged.incidences:
-            gray = p_value(judged.gray.p) if judged.gray else "NA"
-            counts = [f"{one.name} {one.events}" for one in judged.incidences]
-            rows.append((name, "; ".join(counts), p_value(judged.test.p if judged.test else None), gray))
-    header = ("", "events", "p, log-rank", "p, Gray")
+        if not judged.incidences:
+            continue
+        tests = (p_value(test.p) if test else "NA" for test in (judged.test, judged.gray))
+        rows.append((name, "", "", "", *tests))
+        events = {one.name: str(one.events) for one in judged.incidences}
+        for curve in judged.curves:
+            counts = (events.get(f"{curve.name} risk, {word}", "0") for word in words)
+            rows.append((f"{INDENT}{curve.name} risk", str(curve.patients), *counts, "", ""))
+    header = ("", "patients", *words, "p, log-rank", "p, Gray")
     notes = (
-        "Log-rank: the event's hazard among those still waiting. Gray: how many had the event where "
-        "others prevent it.",
+        "Log-rank: the event's hazard among those still waiting. Gray: how many had the event where others "
+        "prevent it.",
     )
-    title = f"Risk groups with competing events, {study.end_point}"
+    title = f"Risk groups with competing events, {study.word}"
     return Table(f"competing-{study.end_point}", title, header, tuple(rows), notes)
 
 
@@ -236,13 +245,13 @@ def causes_table(study: EndPointStudy) -> Table:
     for row in study.causes:
         if row.cause != cause:
             cause = row.cause
-            title = words.get(cause, study.end_point)
+            title = words.get(cause, study.word)
             rows.append((f"{title} ({row.events} of {row.patients})", "", "", ""))
         name, log_ratio = f"{INDENT}{label_of(row)}", f"{row.coefficient * row.per:.3f}"
         rows.append((name, log_ratio, ratio(row.hazard_ratio), p_value(row.p)))
     header = ("", "log hazard ratio", "hazard ratio (95 % CI)", "p")
     notes = ("Each cause with the other one censored, on the training set.",)
-    title = f"Cause-specific Cox models, {study.end_point}"
+    title = f"Cause-specific Cox models, {study.word}"
     return Table(f"causes-{study.end_point}", title, header, tuple(rows), notes)
 
 
@@ -263,5 +272,5 @@ def optimism_table(found: Optimism, end_point: str) -> Table:
         "kind in the first row.",
         *(f"{count} draws: {reason}." for reason, count in found.failed.items()),
     )
-    title = f"Optimism of the whole procedure, {end_point}"
+    title = f"Optimism of the whole procedure, {word_of(end_point)}"
     return Table(f"optimism-{end_point}", title, ("", ""), rows, notes)

@@ -62,7 +62,7 @@ def summary(results: Results) -> list[str]:
         for name, judged in study.sets.items():
             p = "NA" if judged.test is None else tables.p_value(judged.test.p)
             lines.append(
-                f"{study.end_point}, {name}: concordance {tables.ratio(judged.concordance)}, log-rank p {p}"
+                f"{study.word}, {name}: concordance {tables.ratio(judged.concordance)}, log-rank p {p}"
             )
     return lines + list(results.absent)
 

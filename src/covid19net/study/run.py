@@ -67,7 +67,7 @@ def run_study(source: Source, out: Path, options: Options, *, progress: Progress
     with _folder(out) as scratch:
         tell("report", 0.0)
         write_features(material.patients, material.found, scratch / "features.csv")
-        model = results.prognoses[0].model if results.prognoses else None
+        model = next((s.model for s in results.prognoses if s.end_point == DISCHARGE), None)
         if model is not None and material.weights_sha256:
             write_model(scratch / "prognosis.json", model)
         _write_record(results, scratch / RECORD)

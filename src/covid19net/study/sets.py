@@ -56,6 +56,7 @@ class StudySet:
         probability: of COVID-19, (patient,).
         features: DL features, (patient, 64).
         density: statistics of the HU, (patient, 9), or None where one of them is not known.
+        derived_from: name of the set this is a part of; None for a set of the manifest.
     """
 
     name: str
@@ -63,6 +64,7 @@ class StudySet:
     probability: np.ndarray
     features: np.ndarray
     density: np.ndarray | None
+    derived_from: str | None = None
 
     def __getitem__(self, chosen: np.ndarray) -> "StudySet":
         """Part of the set, by bool array."""
@@ -95,7 +97,7 @@ class StudySet:
         if not viral.any() or (viral == other).all() or other.all():
             return None
         chosen = part[viral | ~other]
-        return StudySet(f"{self.name}-viral", chosen.patients, *_arrays(chosen))
+        return StudySet(f"{self.name}-viral", chosen.patients, *_arrays(chosen), derived_from=self.name)
 
 
 def _arrays(part: StudySet) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
