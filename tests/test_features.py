@@ -54,3 +54,10 @@ def test_a_bad_table_of_features_is_refused(tmp_path, change, fault):
 
 def test_there_are_as_many_names_as_features():
     assert len(set(FEATURES)) == 64
+
+
+def test_a_number_no_network_gives_is_refused(tmp_path):
+    huge = replace(stored(1), features=np.full(64, 1e300))
+    path = write_features([Patient("a", 2)], {"a": huge}, tmp_path / "f")
+    with pytest.raises(InputError, match="row 2 column f00: 1e\\+300 is no feature"):
+        read_features(path)

@@ -123,6 +123,10 @@ def test_the_record_holds_group_stay_and_curve():
     stay = found["expected_stay"]
     assert stay == {
         "median_days": curve.median,
+        "median_days_interval": [
+            float(curve.day[curve.high >= 0.5][0]),
+            float(curve.day[curve.low >= 0.5][0]),
+        ],
         "mean_days": pytest.approx(curve.mean, abs=0.005),
         "horizon": curve.horizon,
     }

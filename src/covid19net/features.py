@@ -14,6 +14,7 @@ from covid19net.table import read_cells
 FEATURES = tuple(f"f{i:02d}" for i in range(64))  # the 64-dimensional DL feature, in its order
 NEEDED = ("patient_id", "probability", *FEATURES)
 OPTIONAL = ("distance", *DENSITY)
+LARGEST = 1e6  # of any number of the table; features lie near 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,8 @@ def _analysis(row: Mapping[str, str], place: str, *, comma: bool) -> Analysis:
             value = np.nan
         if not np.isfinite(value):
             raise InputError(f"{place} column {name}: not a finite number")
+        if abs(value) > LARGEST:
+            raise InputError(f"{place} column {name}: {value:g} is no feature")
         return value
 
     probability = number("probability")

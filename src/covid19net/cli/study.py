@@ -80,13 +80,18 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
         device,
         home_of(home),
         cache_folder(),
-        shlex.join(["covid19net", *sys.argv[1:]]),
+        _command(sys.argv[1:]),
     )
     with progress_bar("study") as progress:
         report = run_study(source, out, options, progress=progress)
     for line in report.lines:
         say(line)
     say(f"look at {report.page}")
+
+
+def _command(arguments: list[str]) -> str:
+    """The command for the record, without folders: their names may say who the patients are."""
+    return shlex.join(["covid19net", *(Path(word).name if "/" in word else word for word in arguments)])
 
 
 def _threshold(text: str) -> str | float:

@@ -93,6 +93,12 @@ class PatientCurve:
     horizon: float
     with_competing: np.ndarray | None = None
 
+    @property
+    def median_limits(self) -> tuple[float | None, float | None]:
+        """Interval of the median: days on which the limits of the curve reach one half; None where not."""
+        early, late = (self.day[limit >= 0.5] for limit in (self.high, self.low))
+        return (float(early[0]) if early.size else None, float(late[0]) if late.size else None)
+
 
 def baseline(
     outcome: Outcome, covariates: np.ndarray, coefficients: np.ndarray, *, centre: np.ndarray | None = None

@@ -83,6 +83,7 @@ def _prognosis_record(prognosis: Prognosis, provenance: Mapping[str, object]) ->
         "group": prognosis.group,
         "expected_stay": {
             "median_days": curve.median,
+            "median_days_interval": list(curve.median_limits),
             "mean_days": round(curve.mean, 2),
             "horizon": curve.horizon,
         },

@@ -222,7 +222,7 @@ CLAIM = (
         ("30", "Robustness, sensitivity", "robustness"),
         ("31", "Explainability and how it was checked", "explainability"),
         ("32", "Evaluation on internal data", "internal_validation"),
-        ("33", "Testing on external data", "external"),
+        ("33", "Testing on external data", "external+"),
         ("34", "Registration as a clinical trial", ""),
     ),
     *_items(

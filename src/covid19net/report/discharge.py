@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from covid19net.cohort import FEWEST_DAYS
 from covid19net.prognosis.model import Prognosis
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 INTENDED_USE = "Research software, not a medical device. Not for diagnosis or treatment."
 MEANING = (
     "Probability that the patient has been discharged by the end of a day after diagnosis, for patients with "
-    "COVID-19 like those the model was made from; deaths count as censored, as in Wang et al. 2020. The "
+    f"COVID-19 like those the model was made from: still in hospital after day {FEWEST_DAYS:g}, so nobody is "
+    "discharged before it. Deaths count as censored, as in Wang et al. 2020. The "
     "interval holds for each day by itself, and for the average of patients like this one, not for this "
     "patient's own day."
 )
@@ -31,7 +33,8 @@ def expected_stay(prognosis: Prognosis) -> str:
     mean = f"mean {curve.mean:.0f} days within {curve.horizon:.0f}"
     if curve.median is None:
         return f"median expected stay beyond the {curve.horizon:.0f} days of follow-up, {mean}"
-    return f"median expected stay {curve.median:.0f} days, {mean}"
+    low, high = (f"{day:.0f}" if day is not None else "?" for day in curve.median_limits)
+    return f"median expected stay {curve.median:.0f} days ({low} to {high}), {mean}"
 
 
 def summary(prognosis: Prognosis) -> str:
@@ -80,7 +83,7 @@ def _draw_curve(axes: "Axes", prognosis: Prognosis) -> None:
         label = "with death as another way out"
         axes.step(curve.day, curve.with_competing, where="post", color=GREY, lw=1.5, ls="--", label=label)
     axes.set(xlim=(0, curve.horizon), ylim=(0, 1.0))
-    axes.set_xlabel("days since diagnosis", fontsize=12)
+    axes.set_xlabel(f"days since diagnosis, in hospital for more than {FEWEST_DAYS:g}", fontsize=12)
     axes.set_ylabel("probability of discharge", fontsize=12)
     axes.set_yticks(np.linspace(0, 1, 6), [f"{percent} %" for percent in range(0, 101, 20)])
     axes.tick_params(labelsize=11)
