@@ -132,7 +132,8 @@ def test_the_record_holds_group_stay_and_curve():
     }
     for name in ("day", "probability", "low", "high", "with_competing"):
         np.testing.assert_allclose(found["curve"][name], getattr(curve, name), atol=1e-6)
-    assert "deaths count as censored" in found["meaning"]
+    assert "Deaths count as censored" in found["meaning"]
+    assert "still in hospital after day 5" in found["meaning"]
     assert DISCHARGE in record["files"]
 
 
