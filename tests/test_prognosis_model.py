@@ -1,8 +1,10 @@
 """A prognostic model: risk and its sign, what is missing, and its file."""
 
+import csv
 from dataclasses import replace
 import hashlib
 import json
+from pathlib import Path
 
 from lifelines import CoxPHFitter
 import numpy as np
@@ -22,6 +24,7 @@ from covid19net.prognosis.model import (
 )
 from covid19net.prognosis.model_file import find_model, model_sha256, read_model, write_model
 from covid19net.prognosis.outcome import Outcome
+from covid19net.weights.registry import bundled_files
 from tests.prognostic_models import ABOUT, NAMES, made_up_model, sample
 
 FEATURES = np.linspace(-1, 1, 64)
@@ -230,3 +233,32 @@ def test_bundled_means_no_model_or_the_trusted_one(tmp_path, monkeypatch):
     path.write_text(path.read_text().replace("made up", "exchanged"))
     with pytest.raises(WeightsError, match="not the file that ships"):
         find_model("bundled")
+
+
+def test_the_shipped_model_is_a_demonstration_for_the_shipped_weights():
+    model = find_model("bundled")
+    assert model.about.demonstration
+    assert model.about.diagnosis_sha256 == bundled_files()["diagnosis"].card.sha256
+    assert {"patients": 301, "events": 229}.items() <= model.about.provenance.items()
+    assert "covid19net phantom cohort" in model.about.provenance["command"]
+
+
+def test_the_shipped_cut_is_the_median_risk_of_its_training_patients():
+    """Their features are stored with five digits; 150 of 301 lie below, as in the paper."""
+    model = find_model("bundled")
+    path = Path(__file__).parent / "reference" / "phantom-features.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    names = ["sex" if name == "sex_male" else name for name in model.covariates]
+    risk = risk_of(model, np.array([[float(row[name]) for name in names] for row in rows]))
+    assert np.median(risk) == pytest.approx(model.cut, abs=1e-3)
+    assert abs((risk < model.cut).sum() - 150) <= 1
+
+
+def test_age_and_comorbidity_raise_the_shipped_risk_as_planted():
+    """Planted log hazard ratios of discharge: -0.20 for ten years, -0.40 for a comorbidity."""
+    model, features = find_model("bundled"), np.zeros(64)
+    young = predict(model, features, Clinical(30, "F", comorbidity=False))
+    old = predict(model, features, Clinical(80, "F", comorbidity=False))
+    ill = predict(model, features, Clinical(80, "F", comorbidity=True))
+    assert young.risk < old.risk < ill.risk
+    assert young.curve.median < ill.curve.median
