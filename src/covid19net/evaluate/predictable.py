@@ -18,7 +18,10 @@ FEWEST = 10  # patients of each class below which nothing is cross-validated
 MOST_VALUES = 8  # different numbers that are values of their own; more are divided into fifths
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
 BY_CHANCE = 0.01  # probability of a separating number below which it is no accident
-LEVEL = 0.95
+LEVEL = 0.95  # of the intervals that are given
+# Confidence at which an area is called above one half. In 200 random tables of 300 patients, half of a class,
+# and four facts without truth, 1.5 % gave an alarm, against 4 % with 0.95; the mean area was 0.49.
+ALARM = 0.99
 NOT_RECORDED = "not recorded"
 
 Fact = str | float | None
@@ -34,7 +37,8 @@ class Predictability:
         equals: facts from which the label follows without exception -> which values hold which class.
         together: cross-validated AUC of all facts; None where there are no facts or too few patients.
         alone: fact -> cross-validated AUC of it alone.
-        named: facts whose AUC alone is above one half, all of them being looked at (Bonferroni).
+        told: whether `together` is above one half with 99 % confidence.
+        named: facts whose AUC alone is so, all of them being looked at (Bonferroni); the largest first.
     """
 
     positive: int
@@ -42,13 +46,13 @@ class Predictability:
     equals: Mapping[str, str] = field(default_factory=dict)
     together: Estimate | None = None
     alone: Mapping[str, Estimate] = field(default_factory=dict)
+    told: bool = False
     named: tuple[str, ...] = ()
 
     @property
     def predictable(self) -> bool:
         """Whether the label can be told from the facts better than by chance."""
-        above = self.together is not None and self.together.low > 0.5
-        return above or bool(self.named) or bool(self.equals)
+        return self.told or bool(self.named or self.equals)
 
 
 def predictability(
@@ -90,11 +94,13 @@ def predictability(
     fold = _folds(label, patient)
     alone = {name: _predicted(label, design, fold) for name, design in designs.items()}
     together = _predicted(label, np.column_stack(list(designs.values())), fold)
-    strict = 1 - (1 - LEVEL) / len(alone)
+    strict = 1 - (1 - ALARM) / len(alone)
     named = [name for name, score in alone.items() if auc(label, score, level=strict).low > 0.5]
     areas = {name: auc(label, score, level=LEVEL) for name, score in alone.items()}
     named.sort(key=lambda name: -areas[name].value)
-    return Predictability(positive, negative, equals, auc(label, together, level=LEVEL), areas, tuple(named))
+    told = auc(label, together, level=ALARM).low > 0.5
+    area = auc(label, together, level=LEVEL)
+    return Predictability(positive, negative, equals, area, areas, told, tuple(named))
 
 
 def _is_number(values: Sequence[Fact]) -> bool:
