@@ -65,7 +65,7 @@ def fingerprint(volume: CTVolume) -> np.ndarray | None:
     common = _common_shapes()
     own = cells - common @ (common.T @ cells)
     length = np.linalg.norm(own)
-    return (own / length).astype(np.float32) if length > 0 else None
+    return np.asarray(own / length, np.float32) if length > 0 else None
 
 
 def near(fingerprints: Sequence[np.ndarray | None]) -> list[tuple[int, int, float]]:
@@ -92,7 +92,7 @@ def _coarse(volume: CTVolume) -> np.ndarray:
     whole = volume.hu[tuple(slice(n * f) for n, f in zip(size, factors, strict=True))]
     hu = np.minimum(whole, DENSE).astype(np.float32)
     blocks = hu.reshape(size[0], factors[0], size[1], factors[1], size[2], factors[2])
-    return np.maximum(blocks.mean(axis=(1, 3, 5)), AIR)
+    return np.asarray(np.maximum(blocks.mean(axis=(1, 3, 5)), AIR))
 
 
 def _largest(mask: np.ndarray, share: float) -> np.ndarray:
