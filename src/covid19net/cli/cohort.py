@@ -1,11 +1,18 @@
 """Commands on tables of patients."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from covid19net.cli.terminal import say
+from covid19net.cli.terminal import progress_bar, say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from covid19net.cohort import Patient
+    from covid19net.study.guard import ScanNotes
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
 
@@ -14,22 +21,69 @@ ManifestArgument = Annotated[Path, typer.Argument(help="CSV with one row a patie
 
 @cohort_app.command("check")
 def cohort_check(
-    manifest: ManifestArgument,
+    manifests: Annotated[
+        list[Path], typer.Argument(metavar="MANIFEST...", help="CSVs with one row a patient, used together.")
+    ],
     needs: Annotated[list[str] | None, typer.Option(help="Column that every row must fill.")] = None,
+    scans: Annotated[
+        bool, typer.Option("--scans", help="Read every scan: copies, headers, units, missing slices.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for cohort-check.csv, .html, .tex and .txt.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 at a leak or a class that equals a fact.")
+    ] = False,
 ) -> None:
-    """Name every fault of a manifest by row and column, all at once."""
-    from collections import Counter
+    """Name every fault of manifests by row and column, then what would make a study fool its authors.
 
+    Looked for are one patient or scan in two sets or under two labels, classes that can be told from how
+    patients were scanned, and (with --scans) data that are not Hounsfield units or lack slices. The verdict
+    is a result: the exit code is 0 unless --strict is given.
+    """
     from covid19net.cohort import read_manifest, unknown_columns
+    from covid19net.study.guard import guard
 
-    patients = read_manifest(manifest, needs=needs or ["scan"])
-    say(f"{len(patients)} patients, no fault")
-    if unknown := unknown_columns(manifest):
-        say(f"columns not known, left alone: {', '.join(unknown)}")
+    tables = {}
+    for name, path in zip(_names(manifests), manifests, strict=True):
+        patients = tables[name] = read_manifest(path, needs=needs or ["scan"])
+        say(f"{f'{name}: ' if len(manifests) > 1 else ''}{len(patients)} patients, no fault")
+        if unknown := unknown_columns(path):
+            say(f"columns not known, left alone: {', '.join(unknown)}")
+        _say_counts(patients)
+    verdict = guard(tables, _notes(tables) if scans else None)
+    for line in verdict.lines():
+        say(line)
+    if out is not None:
+        verdict.table().write(out)
+        say(f"written: {out}")
+    if strict and verdict.is_severe:
+        raise typer.Exit(1)
+
+
+def _names(manifests: list[Path]) -> list[str]:
+    """Names of manifests: of their files, with the folder where files are called alike."""
+    stems = [path.stem for path in manifests]
+    if len(set(stems)) == len(stems):
+        return stems
+    names = [f"{path.resolve().parent.name}/{path.stem}" for path in manifests]
+    return names if len(set(names)) == len(names) else [f"{i + 1}. {name}" for i, name in enumerate(names)]
+
+
+def _say_counts(patients: "Sequence[Patient]") -> None:
     for column in ("set", "centre", "label", "egfr"):
         counts = Counter(str(p.values[column]) for p in patients if column in p.values)
         if counts:
             say(f"{column}: {', '.join(f'{name} {n}' for name, n in sorted(counts.items()))}")
+
+
+def _notes(tables: "Mapping[str, Sequence[Patient]]") -> "ScanNotes":
+    """Read the scans of all rows."""
+    from covid19net.cohort import members_of
+    from covid19net.study.scans import notes_of, read_scans
+
+    with progress_bar("scans") as progress:
+        return notes_of(read_scans(members_of(tables), progress))
 
 
 @cohort_app.command("table1")

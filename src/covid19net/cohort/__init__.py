@@ -4,7 +4,9 @@ Nothing that is missing is dropped or filled in unless a named option says so; w
 belongs beside every result made from it.
 """
 
+from covid19net.cohort.acquisition import acquisition, class_by_set
 from covid19net.cohort.follow_up import FEWEST_DAYS, is_followed
+from covid19net.cohort.leaks import Leak, Member, alike, by_name, find_leaks, members_of
 from covid19net.cohort.manifest import (
     COLUMNS,
     COMORBIDITIES,
@@ -29,13 +31,21 @@ __all__ = [
     "NOT_KNOWN",
     "THIN",
     "ClinicalTable",
+    "Leak",
+    "Member",
     "Patient",
     "Value",
+    "acquisition",
+    "alike",
     "any_comorbidity",
+    "by_name",
     "check_survival",
     "check_two_classes",
+    "class_by_set",
     "clinical",
+    "find_leaks",
     "is_followed",
+    "members_of",
     "read_manifest",
     "slices_of",
     "strata_of",

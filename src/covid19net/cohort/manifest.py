@@ -43,7 +43,7 @@ class Patient:
         values: column -> checked value: paths absolute, age in years, days from diagnosis to discharge, death
             or the last day seen (icu_days and ventilated_days: to these events), slice thickness in mm, label
             "covid" or "other", egfr "mutant" or "wild", sex "F" or "M", severity "mild" or "severe", centre,
-            set, type, kernel and vendor as text, the rest yes or no.
+            set, type, kernel, vendor, source, collection, year and contrast as text, the rest yes or no.
     """
 
     patient_id: str
@@ -104,6 +104,10 @@ COLUMNS: dict[str, Callable[[str], Value]] = {
     "thickness": _number(0.1, THICKEST),
     "kernel": str,
     "vendor": str,
+    "source": str,
+    "collection": str,
+    "year": str,
+    "contrast": str,
     "synthetic": _yes_or_no,
 }
 PATHS = {"scan", "lungs"}

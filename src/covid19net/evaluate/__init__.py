@@ -20,6 +20,7 @@ from covid19net.evaluate.performance import (
     performance,
     performance_by,
 )
+from covid19net.evaluate.predictable import Predictability, predictability
 from covid19net.evaluate.results import Printed, ResultRow, Results, read_results
 from covid19net.evaluate.roc import (
     AucComparison,
@@ -44,6 +45,7 @@ __all__ = [
     "Logistic",
     "OperatingPoint",
     "Performance",
+    "Predictability",
     "Printed",
     "RankTest",
     "ResultRow",
@@ -67,6 +69,7 @@ __all__ = [
     "operating_point",
     "performance",
     "performance_by",
+    "predictability",
     "proportion",
     "read_results",
     "roc_curve",

@@ -12,6 +12,7 @@ from covid19net.report.study_page import Banner, ListPart, Paragraph, Part, Sect
 from covid19net.study import tables
 from covid19net.study.diagnosis_report import diagnosis_sections, space_section
 from covid19net.study.facts import facts_of
+from covid19net.study.guard import guard
 from covid19net.study.methods import methods, versions
 from covid19net.study.prognosis_report import prognosis_sections
 from covid19net.study.results import Results
@@ -70,6 +71,9 @@ def summary(results: Results) -> list[str]:
 def _cohort(results: Results, shelf: Shelf) -> Section:
     material = results.material
     parts: list[Part] = []
+    verdict = guard({results.source.manifest.stem: material.patients})
+    said = f"Verdict on the cohort: {'; '.join(verdict.lines())}."
+    parts.append(Banner(said, "warning") if verdict.warns else Paragraph(said))
     if material.demonstration:
         parts.append(
             Banner(
