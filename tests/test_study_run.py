@@ -139,7 +139,7 @@ def test_the_record_is_json_with_all_that_decided(record, whole):
     (failure,) = record["failures"]
     assert (failure["patient_id"], failure["row"], failure["reason"]) == ("v1-002", 4, "not in features.csv")
     (absent,) = record["absent"]
-    assert absent.startswith("ventilation: ")
+    assert absent.startswith("ventilation is not studied: ")
     assert [one["end_point"] for one in record["prognoses"]] == ["discharge", "icu"]
     assert whole[1].lines[-1] == absent
 
@@ -350,7 +350,7 @@ def test_of_one_class_the_page_says_why_there_is_no_diagnosis(tmp_path):
 def test_nothing_at_all_is_refused(tmp_path):
     rows, found = few()
     bare = [{"patient_id": row["patient_id"], "set": row["set"]} for row in rows]
-    with pytest.raises(InputError, match=r"nothing can be studied: diagnosis: .*; discharge: "):
+    with pytest.raises(InputError, match=r"nothing can be studied: diagnosis: .*; discharge is not studied: "):
         run_study(written(tmp_path, bare, found), tmp_path / "study", QUICK)
     assert not (tmp_path / "study").exists()
 
@@ -392,7 +392,7 @@ def test_the_command_tells_the_results_and_where_the_page_is(capsys, tmp_path, m
     assert (results.options.procedure.most, results.options.procedure.criterion) == (2, "bic")
     assert (results.options.draws, results.options.seed) == (0, 3)
     assert results.diagnosis.threshold == 0.4
-    assert results.source.command.startswith("covid19net ")
+    assert results.source.command.startswith("covid19net")
 
 
 @pytest.mark.parametrize(
