@@ -4,8 +4,8 @@ The lungs are found by thresholds on a grid of about 4 mm, their box is divided 
 mean HU of the cells (limited to -1000 to 200) are the fingerprint, less what all chests share: a smooth,
 nearly symmetric shape, taken off as a polynomial. Two fingerprints are compared by their correlation.
 
-Measured on 14 phantom patients scanned twice (other scanner, slices of 2.5 to 10 mm, kernel, noise and field of
-view; 128 x 128) and on four real scans from different collections. Different people:
+Measured on 14 phantom patients scanned twice (other scanner, slices of 2.5 to 10 mm, kernel, noise and field
+of view; 128 x 128) and on four real scans from different collections. Different people:
 
 | pairs | median | 99 % | largest |
 |---|---|---|---|
@@ -26,8 +26,8 @@ The same person; found: with 0.92 and more:
 
 Design and threshold were chosen on these same scans, so fresh ones will do somewhat worse. On the scale of
 Fisher's z the threshold lies 4.4 standard deviations above different phantoms: were that normal, about three
-false pairs among 1000 people. What it cannot see: many re-scans, another breath or new disease months later, a
-slab, scans thinned to slices far above 10 mm.
+false pairs among 1000 people. What it cannot see: many re-scans, another breath or new disease months later,
+a slab, scans thinned to slices far above 10 mm.
 """
 
 from collections.abc import Sequence
