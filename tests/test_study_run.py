@@ -350,7 +350,9 @@ def test_of_one_class_the_page_says_why_there_is_no_diagnosis(tmp_path):
 def test_nothing_at_all_is_refused(tmp_path):
     rows, found = few()
     bare = [{"patient_id": row["patient_id"], "set": row["set"]} for row in rows]
-    with pytest.raises(InputError, match=r"nothing can be studied: diagnosis: .*; discharge is not studied: "):
+    with pytest.raises(
+        InputError, match=r"nothing can be studied: diagnosis: .*; discharge is not studied: "
+    ):
         run_study(written(tmp_path, bare, found), tmp_path / "study", QUICK)
     assert not (tmp_path / "study").exists()
 
