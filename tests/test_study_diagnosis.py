@@ -7,10 +7,12 @@ from covid19net.cohort import Patient
 from covid19net.errors import InputError
 from covid19net.evaluate import performance, youden_threshold
 from covid19net.features import Analysis
+from covid19net.report.shelf import Shelf
 from covid19net.study import tables
 from covid19net.study.diagnosis import study_diagnosis
+from covid19net.study.diagnosis_report import space_section
 from covid19net.study.published import TABLE_2
-from covid19net.study.sets import Options, study_sets
+from covid19net.study.sets import Options, StudySet, study_sets
 from covid19net.table import INDENT
 from tests.study_cohort import cohort, sets_of
 
@@ -205,3 +207,13 @@ def test_a_set_named_like_a_viral_part_is_kept():
 def patient_of(number, name, kind):
     values = {"label": "other", "type": kind} if kind else {"label": "covid"}
     return Patient(f"p{number}", number + 2, {"set": name} | values)
+
+
+def test_features_that_are_the_same_for_everybody_cost_their_figure_alone(tmp_path):
+    labels = {"a": "covid", "b": "other", "c": "covid"}
+    people = tuple(Patient(name, 2, {"label": label}) for name, label in labels.items())
+    part = StudySet("all", people, np.array([0.2, 0.4, 0.6]), np.ones((3, 64)), None)
+    (section,) = space_section({"all": part}, Shelf(tmp_path))
+    assert [part.text for part in section.parts] == [
+        "Not drawn: the features of all 3 patients are the same: they span no space."
+    ]

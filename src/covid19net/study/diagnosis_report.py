@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from covid19net.errors import InputError
 from covid19net.evaluate import Stratum, decision_curve, roc_curve
 from covid19net.evaluate.audit import audit
 from covid19net.evaluate.results import read_results
@@ -170,7 +171,10 @@ def space_section(sets: Mapping[str, StudySet], shelf: Shelf) -> list[Section]:
     count = sum(len(part.patients) for part in labelled)
     if count < FEWEST_POINTS:
         return []
-    space = principal_components(np.concatenate([part.features for part in labelled]))
+    try:
+        space = principal_components(np.concatenate([part.features for part in labelled]))
+    except InputError as fault:  # a network that gives everybody the same features
+        return [Section("Feature space", (Paragraph(f"Not drawn: {fault}."),))]
     label = np.concatenate([part.label for part in labelled])
     classes = np.where(label, "COVID-19", "other pneumonia").tolist()
     shares = " and ".join(f"{100 * share:.1f} %" for share in space.shares)
