@@ -1,8 +1,7 @@
 """Where a study's tables and figures are gathered while its report is composed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from itertools import count
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +29,8 @@ class Shelf:
     names: list[str] = field(default_factory=list)
 
     def table(self, table: Table) -> Table:
-        """Write a table, and give it back for the page, under the name it got."""
-        table = replace(table, name=self._take("tables", table.name))
+        """Write a table, and give it back for the page."""
+        self._take(f"tables/{table.name}")
         table.write(self.folder / "tables")
         return table
 
@@ -39,14 +38,13 @@ class Shelf:
         """Write a figure as PDF, SVG and PNG, and give it back for the page."""
         from covid19net.report.figures import save_figure
 
-        name = self._take("figures", name)
+        self._take(f"figures/{name}")
         paths: Sequence[Path] = save_figure(figure, self.folder / "figures", name)
         svg = next(path for path in paths if path.suffix == ".svg")
         return FigurePart(caption, svg, alt)
 
-    def _take(self, kind: str, name: str) -> str:
-        """A name of its own: sets that are called "a b" and "a/b" share one otherwise."""
-        tried = (name if n == 1 else f"{name}-{n}" for n in count(1))
-        free = next(one for one in tried if f"{kind}/{one}" not in self.names)
-        self.names.append(f"{kind}/{free}")
-        return free
+    def _take(self, name: str) -> None:
+        """Two of one name would be a fault of ours: the later would replace the earlier."""
+        if name in self.names:
+            raise ValueError(f"{name} stands twice in a study")
+        self.names.append(name)
