@@ -5,7 +5,7 @@ belongs beside every result made from it.
 """
 
 from covid19net.cohort.acquisition import acquisition, class_by_set
-from covid19net.cohort.follow_up import FEWEST_DAYS, is_followed
+from covid19net.cohort.follow_up import FEWEST_DAYS, is_followed, is_in_time
 from covid19net.cohort.leaks import Leak, Member, alike, by_name, find_leaks, members_of
 from covid19net.cohort.manifest import (
     COLUMNS,
@@ -45,6 +45,7 @@ __all__ = [
     "clinical",
     "find_leaks",
     "is_followed",
+    "is_in_time",
     "members_of",
     "read_manifest",
     "slices_of",

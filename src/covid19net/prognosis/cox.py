@@ -218,7 +218,7 @@ def _lifelines(
     outcome: Outcome, covariates: np.ndarray, ridge: float
 ) -> tuple[Any, np.ndarray, tuple[str, ...]]:
     """The fit, its Schoenfeld residuals by rising time (event, covariate), and what lifelines remarked."""
-    with warnings.catch_warnings(record=True) as remarks:
+    with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         from lifelines import CoxPHFitter
         from lifelines.exceptions import ConvergenceError, ConvergenceWarning
@@ -235,6 +235,9 @@ def _lifelines(
             residuals = fitter.compute_residuals(frame, "schoenfeld")
         except ConvergenceError as error:
             raise InputError(f"the Cox model does not converge: {' '.join(str(error).split())}") from None
+    # Warnings of what "may harm convergence", such as a small variance, are guesses that depend on units;
+    # that there is a maximum `maximise` has shown.
+    remarks = [remark for remark in seen if "may harm convergence" not in str(remark.message)]
     for remark in remarks:
         if issubclass(remark.category, ConvergenceWarning):
             raise InputError(f"the Cox model does not converge: {' '.join(str(remark.message).split())}")

@@ -56,7 +56,8 @@ class Judged:
         test: log-rank; None where there is one group only.
         concordance: of the predictor that made the groups; None where no pair can be compared.
         selected_concordance: of the Cox model of the selected covariates; None where none was selected.
-        clinical_concordance: of a Cox model on age, sex and comorbidity alone, made on the training set.
+        clinical_concordance: of a Cox model on age, sex and comorbidity alone, made on the training set; None
+            where it cannot be had.
         ridge_concordance: of the penalised Cox model on all covariates, made on the training set.
         slope: of the predictor in this set; 1 where the coefficients hold.
         timed: AUC at some days.
@@ -83,20 +84,23 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Rivals:
-    """Log hazard ratios of all three models, (covariate,), and what made the penalised one."""
+    """Log hazard ratios of all three models, (covariate,), and what made the penalised one.
+
+    One that cannot be fitted is None, and `notes` say why.
+    """
 
     selected: np.ndarray | None
-    clinical: np.ndarray
+    clinical: np.ndarray | None
     penalised: np.ndarray
     choice: RidgeChoice
     varies: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def judge(
     followed: Followed,
     used: tuple[PrognosticModel, tuple[int, ...]],
     rivals: Rivals,
-    training: Outcome,
     days: np.ndarray,
 ) -> Judged:
     """Judge a set: risk, groups, curves and tests.
@@ -105,7 +109,6 @@ def judge(
         followed: its patients.
         used: model that makes the groups, and the columns of its covariates.
         rivals: all three models.
-        training: follow-up of the training set, for censoring weights.
         days: at which the AUC by day is given, where the set reaches so far.
     """
     outcome, x = followed.outcome, followed.covariates
@@ -125,7 +128,6 @@ def judge(
     def ranked(weights: np.ndarray | None) -> Estimate | None:
         return None if weights is None else attempt(lambda: concordance(outcome, x @ weights))
 
-    days = days[days < outcome.time.max()]
     return Judged(
         followed,
         risk,
@@ -137,11 +139,25 @@ def judge(
         ranked(rivals.clinical),
         ranked(rivals.penalised),
         attempt(lambda: _slope(outcome, hazard)),
-        attempt(lambda: time_dependent_auc(training, outcome, hazard, days.tolist())) or (),
+        _timed(outcome, hazard, days, notes),
         attempt(lambda: _incidences(outcome, group, model.about.end_point)) or (),
         attempt(lambda: gray_test(outcome, group)) if (outcome.cause == COMPETING).any() else None,
         tuple(dict.fromkeys(notes)),
     )
+
+
+def _timed(outcome: Outcome, hazard: np.ndarray, days: np.ndarray, notes: list[str]) -> tuple[TimedAuc, ...]:
+    """AUC at each day by itself, where the set has cases and controls.
+
+    The censoring that weights undo is the set's own: hospitals differ in how long they follow.
+    """
+    found: list[TimedAuc] = []
+    for day in days[days < outcome.time.max()].tolist():
+        try:
+            found += time_dependent_auc(outcome, outcome, hazard, [day])
+        except InputError as fault:
+            notes.append(f"AUC by day: {fault}")
+    return tuple(found)
 
 
 def _slope(outcome: Outcome, hazard: np.ndarray) -> Estimate:

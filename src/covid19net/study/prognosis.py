@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from covid19net.cohort import clinical
+from covid19net.cohort import clinical, is_in_time
 from covid19net.errors import InputError
 from covid19net.features import FEATURES
 from covid19net.prognosis.competing import CauseRow, cause_specific
@@ -19,6 +19,7 @@ from covid19net.prognosis.optimism import Optimism, optimism
 from covid19net.prognosis.outcome import COMPETING, END_POINTS, outcome_of
 from covid19net.prognosis.partial import maximise, risk_sets
 from covid19net.prognosis.ridge import RidgeChoice, choose_ridge
+from covid19net.prognosis.screen import usable
 from covid19net.prognosis.stepwise import Selection, stepwise
 from covid19net.study.judged import WORDS, Followed, Judged, Rivals, judge
 from covid19net.study.sets import Options, StudySet
@@ -81,7 +82,7 @@ def followed_sets(
     found, notes = {}, []
     reference = sets[options.training].followed().patients
     for name, part in sets.items():
-        part = _with_end_point(part.followed(), end_point)
+        part, left_out = _with_end_point(part, end_point)
         if not part.patients:
             continue
         try:
@@ -94,13 +95,25 @@ def followed_sets(
             notes.append(f"{name}: {fault}")
             continue
         covariates = np.column_stack([kept.features, table.values])
-        found[name] = Followed(name, kept, outcome, covariates, table.notes)
+        found[name] = Followed(name, kept, outcome, covariates, (*left_out, *table.notes))
     return found, tuple(notes)
 
 
-def _with_end_point(part: StudySet, end_point: str) -> StudySet:
-    column = END_POINTS[end_point].column
-    return part[np.array([column in patient.values for patient in part.patients], bool)]
+def _with_end_point(part: StudySet, end_point: str) -> tuple[StudySet, tuple[str, ...]]:
+    """Those with follow-up and a say on the end point, and how many others have follow-up without one.
+
+    Who leaves a column empty unless something happened leaves in only the patients to whom it did.
+    """
+    notes = []
+    in_time = np.array([is_in_time(patient) for patient in part.patients], bool)
+    part = part[in_time]
+    for column in dict.fromkeys(("discharged", END_POINTS[end_point].column)):
+        known = np.array([column in patient.values for patient in part.patients], bool)
+        if not known.all():
+            lacking = f"{(~known).sum()} of {known.size} patients with follow-up are left out"
+            notes.append(f"{lacking}: column {column} is empty (no is 0)")
+        part = part[known]
+    return part, tuple(notes)
 
 
 def study_end_point(
@@ -138,19 +151,30 @@ def study_end_point(
     if events < FEWEST_EVENTS:
         few = f"{events} events in the set {options.training!r}; {FEWEST_EVENTS} are needed"
         return f"{word_of(end_point)} is not studied: {few}"
-    selection = stepwise(training.outcome, training.covariates, NAMES, options.procedure)
-    if not selection.names and options.model == SELECTED:
-        return EndPointStudy(end_point, selection, notes=(*notes, "no covariate was selected: no model"))
+    try:
+        selection = stepwise(training.outcome, training.covariates, NAMES, options.procedure)
+    except InputError as fault:
+        return f"{word_of(end_point)} is not studied: {fault}"
+    if not selection.names and (options.model == SELECTED or len(selection.dropped) == len(NAMES)):
+        none = (*training.notes, "no covariate was selected: no model")
+        return EndPointStudy(end_point, selection, notes=(*notes, *none))
     found = _modelled(followed, end_point, selection, options, about)
-    judged = _optimism(training, options, progress) if draws and options.model == SELECTED else None
-    return replace(found, optimism=judged, notes=(*notes, *found.notes))
+    wanted = draws and options.model == SELECTED
+    judged, failed = _optimism(training, options, progress) if wanted else (None, ())
+    return replace(found, optimism=judged, notes=(*notes, *found.notes, *failed))
 
 
-def _optimism(training: Followed, options: Options, progress: Progress | None) -> Optimism:
-    return optimism(
-        training.outcome, training.covariates, NAMES, options.procedure,
-        seed=options.seed, draws=options.draws, workers=options.workers, progress=progress,
-    )  # fmt: skip
+def _optimism(
+    training: Followed, options: Options, progress: Progress | None
+) -> tuple[Optimism | None, tuple[str, ...]]:
+    """The optimism; one that cannot be had does not cost the rest of the study."""
+    try:
+        return optimism(
+            training.outcome, training.covariates, NAMES, options.procedure,
+            seed=options.seed, draws=options.draws, workers=options.workers, progress=progress,
+        ), ()  # fmt: skip
+    except InputError as fault:
+        return None, (f"optimism: {fault}",)
 
 
 def _modelled(
@@ -168,9 +192,7 @@ def _modelled(
     names = tuple(NAMES[i] for i in columns)
     model = fit_model(training.outcome, training.covariates[:, columns], names, about(training), ridge=ridge)
     days = np.unique(np.quantile(training.outcome.time[training.outcome.event], TIMES).round())
-    sets = {
-        name: judge(each, (model, columns), rivals, training.outcome, days) for name, each in followed.items()
-    }
+    sets = {name: judge(each, (model, columns), rivals, days) for name, each in followed.items()}
     causes, told = _causes(training, selection)
     table, failed = _selected_table(training, selection)
     return EndPointStudy(
@@ -182,7 +204,7 @@ def _modelled(
         rivals.choice,
         causes,
         sets=sets,
-        notes=(*failed, *told),
+        notes=(*rivals.notes, *failed, *told),
     )
 
 
@@ -220,18 +242,22 @@ def _metrics(sets: Mapping[str, "Judged"], options: Options) -> dict[str, object
 
 def _rivals(training: Followed, selection: Selection, options: Options) -> Rivals:
     outcome, x = training.outcome, training.covariates
-    varies = np.flatnonzero(np.ptp(x, axis=0) > 0)
-    clinical_only = varies[varies >= len(FEATURES)]
+    varies = np.flatnonzero([bool(usable(x[:, [i]], [name])[0]) for i, name in enumerate(NAMES)])
     weights = np.zeros((3, len(NAMES)))
-    if clinical_only.size:
+    clinical_only = len(FEATURES) + np.array(usable(x[:, len(FEATURES) :], CLINICAL)[0], int)
+    notes: tuple[str, ...] = ()
+    try:
         weights[0, clinical_only] = maximise(risk_sets(outcome, x[:, clinical_only])).coefficients
+    except InputError as fault:
+        notes = (f"clinical alone: {fault}",)
     choice = choose_ridge(outcome, x[:, varies], np.random.default_rng([options.seed, 1]))
     weights[1, varies] = choice.coefficients
     if selection.indices:
         chosen = list(selection.indices)
         weights[2, chosen] = maximise(risk_sets(outcome, x[:, chosen])).coefficients
     selected = weights[2] if selection.indices else None
-    return Rivals(selected, weights[0], weights[1], choice, tuple(varies.tolist()))
+    alone = None if notes else weights[0]
+    return Rivals(selected, alone, weights[1], choice, tuple(varies.tolist()), notes)
 
 
 def _causes(training: Followed, selection: Selection) -> tuple[tuple[CauseRow, ...], tuple[str, ...]]:
