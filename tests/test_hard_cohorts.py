@@ -6,15 +6,21 @@ from lifelines.datasets import load_rossi
 import numpy as np
 import pytest
 
+from covid19net.errors import InputError
 from covid19net.prognosis.concordance import time_dependent_auc
 from covid19net.prognosis.cox import cox_table
 from covid19net.prognosis.model import About
 from covid19net.prognosis.optimism import optimism
 from covid19net.prognosis.outcome import Outcome
+from covid19net.prognosis.partial import maximise, risk_sets
 from covid19net.prognosis.stepwise import Procedure
 from covid19net.study import prognosis as module
+from covid19net.study import prognosis_tables as tables
 from covid19net.study.prognosis import study_end_point
-from tests.study_cohort import OPTIONS, WEIGHTS, cohort, sets_of
+from covid19net.study.record import plain
+from covid19net.study.report import summary
+from covid19net.study.run import compute, gather
+from tests.study_cohort import OPTIONS, WEIGHTS, cohort, sets_of, written
 
 
 def studied(folder, change, end_point="discharge", options=OPTIONS, draws=0):
@@ -128,3 +134,53 @@ def test_what_was_filled_in_is_said_where_nothing_was_selected(tmp_path):
     study = studied(tmp_path, lambda row: {"age": ""} if row["patient_id"].endswith("7") else {}, options=how)
     assert study.model is None
     assert any("filled in" in note for note in study.notes)
+
+
+def test_a_likelihood_that_only_flattens_has_no_maximum():
+    """By hand: 1 / (2 + exp(3 b)) rises to 1/2 as b falls and reaches it nowhere."""
+    outcome = Outcome(np.array([6.0, 6, 6]), np.array([0, 0, 1]))
+    with pytest.raises(InputError, match="converge"):
+        maximise(risk_sets(outcome, np.array([[3.0], [0], [0]])))
+
+
+def test_separated_samples_have_no_maximum():
+    """Who has the covariate leaves before everybody else, or after: the hazard ratio is 0 or infinite."""
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        days = 5 + np.sort(rng.integers(1, 30, 12)).cumsum().astype(float)
+        event = rng.random(12) < 0.7
+        event[[0, -1]] = True
+        x = (np.arange(12) < rng.integers(1, 11)).astype(float)
+        if event[x == 1].any() and event[x == 0].any():
+            with pytest.raises(InputError):
+                maximise(risk_sets(Outcome(days, event.astype(int)), x[:, None]))
+
+
+def test_a_record_of_a_penalised_selection_holds_no_nan(tmp_path):
+    study = studied(tmp_path, lambda _: {}, options=replace(OPTIONS, procedure=Procedure(most=1, ridge=5.0)))
+    assert plain(study.selection)["steps"][0]["move"]["p"] is None
+    assert tables.selection_table(study).rows[1][3] == "NA"
+
+
+def test_intensive_care_on_day_0_is_not_waited_for(tmp_path):
+    """Five followed patients of the training set are admitted to it at once."""
+    rows, _ = cohort()
+    cared = [row["patient_id"] for row in rows if row["set"] == "training" and row["icu"]][:5]
+    study = studied(tmp_path, lambda row: {"icu_days": 0} if row["patient_id"] in cared else {}, "icu")
+    training = study.sets["training"].followed
+    assert training.notes == ("5 of 107 patients are left out: intensive care on day 0",)
+    assert training.outcome.size == 102
+
+
+def test_the_console_says_which_line_is_resubstitution(tmp_path):
+    rows, found = cohort()
+    rows = [row | {"type": "", "severity": ""} for row in rows if row["set"] != "validation 1"]
+    options = replace(OPTIONS, draws=0, end_points=())
+    source = written(tmp_path, rows, found)
+    results = compute(source, gather(source, tmp_path, options, _quiet), options, _quiet)
+    starts = [line.split(":")[0] for line in summary(results) if line.startswith("discharge")]
+    assert starts == ["discharge, training (resubstitution)", "discharge, validation 3"]
+
+
+def _quiet(*_):
+    pass

@@ -16,6 +16,9 @@ STEPS = 50  # of Newton's method, at most; five are common
 CONVERGED = 1e-9  # relative change of the log partial likelihood that a step promises
 SMALL_STEP = 1e-4  # of every coefficient; the error after it is of the order of its square
 HALVINGS = 20
+# Of the coefficient of a standardized covariate. `screen` lets an inflation of 1e8 pass; where the likelihood
+# only flattens towards infinity, until rounding ends the steps, 1e13 and more were seen.
+LARGEST_VARIANCE = 1e10
 LARGEST_PREDICTOR = 150.0  # of a linear predictor on standardized covariates: exp(-4 x) must not become 0
 
 
@@ -163,6 +166,8 @@ def maximise(sets: RiskSets, *, ridge: float = 0.0, start: np.ndarray | None = N
     else:
         raise InputError("the Cox model does not converge: a covariate separates early from late events")
     inverse = _solve(information + ridge * np.eye(count), np.eye(count))
+    if not ridge and np.diag(inverse).max() > LARGEST_VARIANCE:
+        raise InputError("the Cox model does not converge: its likelihood has no maximum")
     value += float(gradient @ step - step @ information @ step / 2)  # of the last step, which is made unseen
     return Maximum((beta + step) / sets.scale, inverse / np.outer(sets.scale, sets.scale), value, sets.null)
 

@@ -86,7 +86,7 @@ class Move:
         criterion: of the model; for "p" the p value.
         log_likelihood: log partial likelihood of the model, without the penalty.
         df: degrees of freedom of the model: covariates, less what a ridge takes.
-        p: of the likelihood ratio test of this covariate, one degree of freedom; NaN with a ridge.
+        p: of the likelihood ratio test of this covariate, one degree of freedom; None with a ridge.
     """
 
     action: Literal["+", "-"]
@@ -94,7 +94,7 @@ class Move:
     criterion: float
     log_likelihood: float
     df: float
-    p: float
+    p: float | None
 
 
 @dataclass(frozen=True)
@@ -246,8 +246,10 @@ class _Search:
         ratio = 2 * (full.log_likelihood - self.empty.log_likelihood)
         return self.criterion(full, float(chi2.sf(ratio, len(self.names))))
 
-    def criterion(self, model: _Model, p: float) -> float:
-        return p if self.how.criterion == "p" else -2 * model.log_likelihood + self.price * model.df
+    def criterion(self, model: _Model, p: float | None) -> float:
+        if self.how.criterion == "p" and p is not None:  # with "p" there is no ridge
+            return p
+        return -2 * model.log_likelihood + self.price * model.df
 
     def trials(self, model: _Model) -> tuple[list[_Trial], tuple[str, ...]]:
         """Every possible move that converges, in table order, and the names of those that do not."""
@@ -275,7 +277,7 @@ class _Search:
         chosen = tuple(sorted(beta))
         found = self.fit(chosen, np.array([beta[i] for i in chosen]))
         ratio = 2 * abs(found.log_likelihood - model.log_likelihood)
-        p = math.nan if self.how.ridge else float(chi2.sf(ratio, 1))
+        p = None if self.how.ridge else float(chi2.sf(ratio, 1))
         if self.how.criterion == "p":
             gain = (
                 float(chi2.isf(self.how.remain, 1)) - ratio

@@ -113,7 +113,11 @@ def _with_end_point(part: StudySet, end_point: str) -> tuple[StudySet, tuple[str
             lacking = f"{(~known).sum()} of {known.size} patients with follow-up are left out"
             notes.append(f"{lacking}: column {column} is empty (no is 0)")
         part = part[known]
-    return part, tuple(notes)
+    point = END_POINTS[end_point]
+    there = [bool(p.values[point.column]) and p.values.get(point.days) == 0 for p in part.patients]
+    if any(there):
+        notes.append(f"{sum(there)} of {len(there)} patients are left out: {word_of(end_point)} on day 0")
+    return part[~np.array(there, bool)], tuple(notes)
 
 
 def study_end_point(

@@ -75,7 +75,7 @@ def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         waiting_figure(panels, mark=shelf.mark, y_label=WAITING[study.end_point]),
         f"{'Figure 4, ' if paper else ''}Kaplan-Meier curves of the risk groups, {study.word}. Ticks: "
         f"last seen without the event; a competing event {counted}. "
-        "Below: numbers at risk.",
+        "Below: numbers at risk. The training set judges itself too kindly.",
         f"Kaplan-Meier curves of low and high risk in {', '.join(study.sets)}.",
     )
     parts: list[Part] = [figure, shelf.table(tables.groups_table(study))]

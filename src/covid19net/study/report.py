@@ -61,9 +61,10 @@ def summary(results: Results) -> list[str]:
             )
     for study in results.prognoses:
         for name, judged in study.sets.items():
+            named = f"{name} (resubstitution)" if name == results.options.training else name
             p = "NA" if judged.test is None else tables.p_value(judged.test.p)
             lines.append(
-                f"{study.word}, {name}: concordance {tables.ratio(judged.concordance)}, log-rank p {p}"
+                f"{study.word}, {named}: concordance {tables.ratio(judged.concordance)}, log-rank p {p}"
             )
     return lines + list(results.absent)
 
