@@ -100,4 +100,4 @@ def test_scan(options, phantom_dicom):
 def test_study():
     text = output("bench_study.py", "--patients", 200)
     assert "200 patients, everything but the bootstrap:" in text
-    assert "discharge, training: concordance" in text
+    assert "discharge, training (resubstitution): concordance" in text
