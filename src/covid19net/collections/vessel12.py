@@ -1,0 +1,64 @@
+"""VESSEL12: chest CTs with lung masks; a mask has the very name of its scan, only its folder differs."""
+
+from pathlib import Path
+import re
+
+from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.images import lung_mask, refuse_picture
+from covid19net.collections.layout import search
+from covid19net.errors import InputError
+
+NAME = re.compile(r"VESSEL12_(\d\d)\.mhd", re.IGNORECASE)
+EXAMPLES = range(21, 24)  # scans with marked vessels; not among the 20 of the challenge
+
+
+def gather(folder: Path, made: Path) -> Gathered:
+    """Scans and masks of an unpacked download, the three example scans included where they are there.
+
+    Raises:
+        InputError: a scan or mask is there twice, is damaged, 8-bit, or the two do not fit.
+    """
+    scans: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    for path in search(folder, lambda entry: entry.is_file() and bool(NAME.fullmatch(entry.name))):
+        of_lungs = any("lungmask" in part.lower() for part in path.relative_to(folder.parent).parts[:-1])
+        kind = masks if of_lungs else scans
+        if path.stem in kind:
+            raise InputError(f"{path.name}: there twice in {folder.name}; is the download there twice?")
+        kind[path.stem] = path
+    found = Gathered()
+    for name, scan in sorted(scans.items()):
+        refuse_picture(scan)
+        if name in masks:
+            mask = lung_mask(masks[name], scan, made)
+            found.rows.append({"patient_id": name.split("_")[1], "scan": scan, "lungs": mask})
+    numbers = {
+        kind: {int(name.split("_")[1]) for name in each} for kind, each in (("s", scans), ("m", masks))
+    }
+    found.counts = {
+        "scans 01 to 20": len(numbers["s"] - set(EXAMPLES)),
+        "lung masks 01 to 20": len(numbers["m"] - set(EXAMPLES)),
+        "example scans 21 to 23": len(numbers["s"] & set(EXAMPLES)),
+    }
+    if without := sorted(scans.keys() - masks.keys()):
+        found.gaps.append(f"{len(without)} scans without a lung mask: {', '.join(without[:5])}")
+    if alone := sorted(masks.keys() - scans.keys()):
+        found.gaps.append(f"{len(alone)} lung masks without a scan: {', '.join(alone[:5])}")
+    return found
+
+
+COLLECTION = Collection(
+    name="vessel12",
+    title="VESSEL12, vessel segmentation in the lung, ISBI 2012",
+    uses=("lungs",),
+    licence=Stated("to be read on the Zenodo record; the challenge allowed its own use only", "disputed"),
+    citation="Rudyanto et al. Medical Image Analysis 2014;18:1217",
+    address=Stated("https://zenodo.org/records/8055066", "code"),
+    size=Stated("about 5 GB", "memory"),
+    claims="Lung masks as the paper used them. They are given as they are, with no claim of being perfect. "
+    "Half the scans show emphysema, nodules or embolism, none COVID-19; age, sex and hospital are not known.",
+    gather=gather,
+    refused={"diagnosis": "no patient with COVID-19"},
+    counts={"scans 01 to 20": Count((20,), "page"), "lung masks 01 to 20": Count((20,), "page")},
+    unconfirmed=("scans are stored as signed 16-bit Hounsfield units",),
+)
