@@ -1,7 +1,6 @@
 """Adapters of public collections on miniatures in their layouts, with the traps of each planted."""
 
-import csv
-import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,56 +9,12 @@ import SimpleITK
 
 from covid19net.cli import main
 from covid19net.cohort import read_manifest
-from covid19net.collections import COLLECTIONS, USES, collection_of, write_manifest
+from covid19net.collections import COLLECTIONS, USES, collection_of
 from covid19net.collections.collect import differences
 from covid19net.collections.collection import CONFIRMED, SURE, Gathered
 from covid19net.errors import InputError
+from tests.collections_made import SHAPE, cells, image, lungs, made, refused, table
 from tests.dicom_files import chest, series
-
-SHAPE = (12, 48, 40)
-SPACING = (8.0, 8.0, 5.0)  # mm along x, y, z; 320 mm wide
-
-
-def image(path: Path, array: np.ndarray, *, flipped: bool = False, **kwargs: bool) -> Path:
-    """Write an array, axes (z, y, x), with SimpleITK; flipped: x and y turned, as some of LUNA16 are."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = SimpleITK.GetImageFromArray(array)
-    made.SetSpacing(SPACING)
-    made.SetOrigin((-160, -190, -60))
-    if flipped:
-        made.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
-    SimpleITK.WriteImage(made, str(path), **kwargs)
-    return path
-
-
-def lungs(value: int = 1) -> np.ndarray:
-    return (chest(SHAPE) < -700).astype(np.uint8) * np.uint8(value)
-
-
-def table(path: Path, rows: list[dict[str, object]]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def made(name: str, folder: Path, **kwargs: object) -> tuple[list[dict[str, object]], dict[str, object]]:
-    """Values of the manifest's rows with their ids, and the file beside it."""
-    out = folder.parent / "out" / "manifest.csv"
-    kwargs.setdefault("allow_incomplete", True)
-    written = write_manifest(collection_of(name), folder, out, **kwargs)
-    patients = read_manifest(out)
-    assert all(p.patient_id.startswith(f"{name}-") for p in patients)
-    rows = [dict(p.values) | {"id": p.patient_id.removeprefix(f"{name}-")} for p in patients]
-    return rows, json.loads(written.sidecar.read_text())
-
-
-def refused(name: str, folder: Path, words: str, **kwargs: object) -> None:
-    with pytest.raises(InputError, match=words) as error:
-        made(name, folder, **kwargs)
-    assert "\n" not in str(error.value)
-
 
 # --- facts
 
@@ -186,7 +141,7 @@ def test_covid_ct_md_traps(covid_ct_md):
     refused("covid-ct-md", covid_ct_md, "found more than once: .*P001")
 
 
-REAL = Path(__file__).parents[1] / "shared" / "data" / "ct"
+REAL = Path(os.environ.get("COVID19NET_REAL_CT", "no such folder"))
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the two real series are not here")
@@ -271,6 +226,103 @@ def test_ictcf_traps(ictcf):
     refused("ictcf", ictcf, "two folders of this patient")
     (ictcf / "Patients.csv").unlink()
     refused("ictcf", ictcf, "no CSV with the columns of iCTCF's table")
+
+
+# --- LUNA16
+
+UIDS = ("1.3.6.1.4.1.14519.5.2.1.6279.6001.1", "1.3.6.1.4.1.14519.5.2.1.6279.6001.2")
+
+
+@pytest.fixture
+def luna16(tmp_path):
+    """The second scan has x and y turned, as some of the download."""
+    for i, uid in enumerate(UIDS):
+        image(tmp_path / "download" / f"subset{i}" / f"{uid}.mhd", chest(SHAPE), flipped=i == 1)
+        mask = lungs(3)
+        mask[:, :, 20:][mask[:, :, 20:] == 3] = 4
+        mask[4, 2:5, 2:5] = 5
+        image(tmp_path / "download" / "seg-lungs-LUNA16" / f"{uid}.mhd", mask, flipped=i == 1, packed=True)
+    return tmp_path / "download"
+
+
+def test_luna16(luna16):
+    """Values 3 and 4 are lung, 5 is not; a turned scan keeps its matrix."""
+    rows, beside = made("luna16", luna16)
+    assert [row["id"] for row in rows] == list(UIDS)
+    for row, sign in zip(rows, (1, -1), strict=True):
+        mask = SimpleITK.ReadImage(str(row["lungs"].resolve()))
+        expected = lungs()
+        expected[4, 2:5, 2:5] = 0
+        np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(mask), expected)
+        assert mask.GetDirection()[0] == sign
+    assert "unconfirmed" not in beside["licence"]
+    refused("luna16", luna16, "scans: 2 found, 888 published", allow_incomplete=False)
+    image(luna16 / "seg-lungs-LUNA16" / f"{UIDS[1]}.mhd", lungs(3), packed=True)
+    refused("luna16", luna16, "not on its scan's grid")
+    image(luna16 / "seg-lungs-LUNA16" / f"{UIDS[1]}.mhd", lungs(5), flipped=True)
+    refused("luna16", luna16, "holds no lung")
+
+
+# --- COVID-19-CT-Seg-20
+
+
+@pytest.fixture
+def seg20(tmp_path):
+    for name in ("coronacases_001", "coronacases_002", "radiopaedia_10_85902_1"):
+        window = name.startswith("radio")
+        grey = np.clip((chest(SHAPE) + 1350) / 1500 * 255, 0, 255)
+        image(tmp_path / "d" / "COVID-19-CT-Seg_20cases" / f"{name}.nii.gz", grey if window else chest(SHAPE))
+        for masks, value in (("Lung_Mask", 1), ("Infection_Mask", 7), ("Lung_and_Infection_Mask", 3)):
+            image(tmp_path / "d" / masks / f"{name}.nii.gz", lungs(value))
+    return tmp_path / "d"
+
+
+def test_seg20(seg20):
+    """The coronacases with the lung masks among three kinds of masks; the pictures stay out."""
+    rows, beside = made("seg20", seg20)
+    assert [row["id"] for row in rows] == ["coronacases_001", "coronacases_002"]
+    assert {row["lungs"].parts[-2] for row in rows} == {"Lung_Mask"}
+    assert all("label" not in row for row in rows)
+    assert any("1 radiopaedia scans left out" in note for note in beside["notes"])
+    refused("seg20", seg20, "refused for diagnosis: patients with COVID-19 only", use="diagnosis")
+    picture = seg20 / "COVID-19-CT-Seg_20cases" / "radiopaedia_10_85902_1.nii.gz"
+    picture.rename(picture.with_name("coronacases_003.nii.gz"))
+    refused("seg20", seg20, "coronacases_003.nii.gz: values of 0 to 255")
+
+
+# --- STOIC2021
+
+
+@pytest.fixture
+def stoic(tmp_path):
+    """Ages as they are seen: 35, 035Y, 55Y, and none."""
+    people = {1: ("35", "F", 1, 0), 2: ("055Y", "M", 1, 1), 3: ("85Y", "M", 0, 0), 4: (None, None, 1, 0)}
+    for n, (age, sex, _, _) in people.items():
+        path = image(tmp_path / "d" / "data" / "mha" / f"{n}.mha", chest(SHAPE))
+        told = f"PatientAge = {age}\nPatientSex = {sex}\nPatientName = Doe^Jane\n" if age else ""
+        path.write_bytes(path.read_bytes().replace(b"ElementType", told.encode() + b"ElementType", 1))
+    (tmp_path / "d" / "metadata").mkdir()
+    rows = [{"PatientID": n, "probCOVID": c, "probSevere": s} for n, (_, _, c, s) in people.items()]
+    table(tmp_path / "d" / "metadata" / "reference.csv", rows)
+    return tmp_path / "d"
+
+
+def test_stoic(stoic):
+    """Severity of positive patients alone, ages as bands, no label: negative is not other pneumonia."""
+    rows, beside = made("stoic", stoic)
+    assert [(r["id"], r["severity"], r.get("sex")) for r in rows] == [
+        ("1", "mild", "F"),
+        ("2", "severe", "M"),
+        ("4", "mild", None),
+    ]
+    assert [c["age_band"] for c in cells(stoic)] == ["under 40", "50-60", ""]
+    assert all("age" not in row and "label" not in row for row in rows)
+    assert any("PCR positive: 3 found, 1205 published (a number that awaits" in n for n in beside["notes"])
+    assert "Doe" not in (stoic.parent / "out" / "manifest.csv").read_text()
+    refused("stoic", stoic, "refused for diagnosis: negative PCR is not other pneumonia", use="diagnosis")
+    wrong = [{"PatientID": 1, "probCOVID": 0, "probSevere": 1}]
+    table(stoic / "metadata" / "reference.csv", wrong)
+    refused("stoic", stoic, "probCOVID and probSevere are not what they can be")
 
 
 # --- the command

@@ -21,7 +21,9 @@ def cohort_from(
     out: Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")] = Path("manifest.csv"),
     use: Annotated[
         str,
-        typer.Option("--for", help="lungs, egfr, diagnosis, severity or prognosis; by default its main use."),
+        typer.Option(
+            "--for", help="lungs, egfr, diagnosis, severity, prognosis or analysis; by default its main use."
+        ),
     ] = "",
     allow_incomplete: Annotated[
         bool,

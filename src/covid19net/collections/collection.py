@@ -12,7 +12,7 @@ SURE = {
     "memory": "from memory; awaits confirmation on the live page",
 }
 CONFIRMED = {"table", "page", "code"}
-USES = ("lungs", "egfr", "diagnosis", "severity", "prognosis")
+USES = ("lungs", "egfr", "diagnosis", "severity", "prognosis", "analysis")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection
 from pathlib import Path
+import re
 
 import numpy as np
 
+from covid19net.collections.layout import search
 from covid19net.errors import InputError
 from covid19net.io import read_ct, write_volume
 from covid19net.io.files import source_of
@@ -45,6 +47,31 @@ def refuse_window(path: Path) -> None:
     hu = read_ct(path).volume.hu
     if hu.min() >= 0 and hu.max() <= BRIGHTEST_PICTURE:
         raise InputError(f"{path.name}: values of 0 to 255, a window and not Hounsfield units; refused")
+
+
+def paired(folder: Path, name: re.Pattern[str], mask_folder: str) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Scans and masks that share their names, told apart by the folder they lie in.
+
+    Args:
+        folder: of the download.
+        name: of a scan or mask, whole.
+        mask_folder: what stands, in lower case, in the name of a folder above masks.
+
+    Returns:
+        File name -> scan, and file name -> mask.
+
+    Raises:
+        InputError: a scan or mask is there twice.
+    """
+    scans: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    for path in search(folder, lambda entry: entry.is_file() and bool(name.fullmatch(entry.name))):
+        above = path.relative_to(folder).parts[:-1]
+        kind = masks if any(mask_folder in part.lower() for part in above) else scans
+        if path.name in kind:
+            raise InputError(f"{path.name}: there twice in {folder.name}; is the download there twice?")
+        kind[path.name] = path
+    return scans, masks
 
 
 def lung_mask(mask: Path, scan: Path, made: Path, lungs: Collection[int] = ()) -> Path:

@@ -1,15 +1,34 @@
 """The collections that a manifest can be made of, by name."""
 
-from covid19net.collections import covid_ct_md, ictcf, vessel12
+from covid19net.collections import (
+    contours,
+    covid_ct_md,
+    ictcf,
+    luna16,
+    nsclc_radiogenomics,
+    ny_sbu,
+    ricord,
+    seg20,
+    stoic,
+    vessel12,
+)
 from covid19net.collections.collection import Collection
 from covid19net.errors import InputError
 
 COLLECTIONS: dict[str, Collection] = {
-    module.COLLECTION.name: module.COLLECTION
-    for module in (
-        vessel12,
-        ictcf,
-        covid_ct_md,
+    collection.name: collection
+    for collection in (
+        vessel12.COLLECTION,
+        contours.LCTSC_COLLECTION,
+        contours.LUNG1_COLLECTION,
+        luna16.COLLECTION,
+        seg20.COLLECTION,
+        nsclc_radiogenomics.COLLECTION,
+        ictcf.COLLECTION,
+        covid_ct_md.COLLECTION,
+        stoic.COLLECTION,
+        ricord.COLLECTION,
+        ny_sbu.COLLECTION,
     )
 }
 

@@ -4,9 +4,7 @@ from pathlib import Path
 import re
 
 from covid19net.collections.collection import Collection, Count, Gathered, Stated
-from covid19net.collections.images import lung_mask, refuse_picture
-from covid19net.collections.layout import search
-from covid19net.errors import InputError
+from covid19net.collections.images import lung_mask, paired, refuse_picture
 
 NAME = re.compile(r"VESSEL12_(\d\d)\.mhd", re.IGNORECASE)
 EXAMPLES = range(21, 24)  # scans with marked vessels; not among the 20 of the challenge
@@ -18,33 +16,28 @@ def gather(folder: Path, made: Path) -> Gathered:
     Raises:
         InputError: a scan or mask is there twice, is damaged, 8-bit, or the two do not fit.
     """
-    scans: dict[str, Path] = {}
-    masks: dict[str, Path] = {}
-    for path in search(folder, lambda entry: entry.is_file() and bool(NAME.fullmatch(entry.name))):
-        of_lungs = any("lungmask" in part.lower() for part in path.relative_to(folder.parent).parts[:-1])
-        kind = masks if of_lungs else scans
-        if path.stem in kind:
-            raise InputError(f"{path.name}: there twice in {folder.name}; is the download there twice?")
-        kind[path.stem] = path
+    scans, masks = paired(folder, NAME, "lungmask")
     found = Gathered()
     for name, scan in sorted(scans.items()):
         refuse_picture(scan)
         if name in masks:
             mask = lung_mask(masks[name], scan, made)
-            found.rows.append({"patient_id": name.split("_")[1], "scan": scan, "lungs": mask})
-    numbers = {
-        kind: {int(name.split("_")[1]) for name in each} for kind, each in (("s", scans), ("m", masks))
-    }
+            found.rows.append({"patient_id": _number(name), "scan": scan, "lungs": mask})
+    examples = sum(int(_number(name)) in EXAMPLES for name in scans)
     found.counts = {
-        "scans 01 to 20": len(numbers["s"] - set(EXAMPLES)),
-        "lung masks 01 to 20": len(numbers["m"] - set(EXAMPLES)),
-        "example scans 21 to 23": len(numbers["s"] & set(EXAMPLES)),
+        "scans 01 to 20": len(scans) - examples,
+        "lung masks 01 to 20": sum(int(_number(name)) not in EXAMPLES for name in masks),
+        "example scans 21 to 23": examples,
     }
     if without := sorted(scans.keys() - masks.keys()):
         found.gaps.append(f"{len(without)} scans without a lung mask: {', '.join(without[:5])}")
     if alone := sorted(masks.keys() - scans.keys()):
         found.gaps.append(f"{len(alone)} lung masks without a scan: {', '.join(alone[:5])}")
     return found
+
+
+def _number(name: str) -> str:
+    return name[len("VESSEL12_") :][:2]
 
 
 COLLECTION = Collection(
