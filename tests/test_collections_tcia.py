@@ -3,10 +3,13 @@
 import shutil
 
 import numpy as np
+import pydicom
 import pytest
 
+from covid19net.collections.layout import records_of
 from covid19net.collections.tcia import contrast_of
 from tests.collections_made import SEGMENTS, STRUCTURES, Download, cells, made, refused, table
+from tests.dicom_files import localizer, write
 
 STYLES = pytest.mark.parametrize("style", ["names", "uids"])
 CORONAL = np.array([[0, 0, 8.0, 0], [8.0, 0, 0, 0], [0, -8.0, 0, 0], [0, 0, 0, 1]])
@@ -40,7 +43,13 @@ def radiogenomics(tmp_path, style, first="Case ID"):
     load.mask("R01-001", "01-02-1990 CT THORAX", "TUMOUR", SEGMENTS, marked)
     # 2: two studies, a PET's CT that is finer, and a scout; the table names the second study
     load.add("AMC-002", "01-02-1990 CT THORAX", "THIN LUNG", spacing=2.0)
-    load.add("AMC-002", "03-04-1990 CT CHEST", "AXIAL", spacing=4.0)
+    named = load.add("AMC-002", "03-04-1990 CT CHEST", "AXIAL", spacing=4.0)
+    scout = localizer(pydicom.dcmread(named / "1-001.dcm"))  # in the series itself
+    scout.PatientID = "AMC-002"
+    write([scout], named, ["1-013.dcm"])
+    load.add(
+        "AMC-002", "03-04-1990 CT CHEST", "MPR", spacing=1.0, ImageType=["DERIVED", "SECONDARY", "AXIAL"]
+    )
     load.add("AMC-002", "03-04-1990 CT CHEST", "SCOUT", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     load.add("AMC-002", "03-04-1990 PET CT", "CTAC", spacing=1.0)
     load.add("AMC-002", "03-04-1990 PET CT", "PET", Modality="PT", SOPClassUID="1.2.840.10008.5.1.4.1.1.128")
@@ -99,7 +108,7 @@ def test_an_incomplete_download_is_told_from_metadata_csv(tmp_path, style):
     next(series.iterdir()).unlink()
     shutil.rmtree(folder / "R01-003")
     _, beside = made("nsclc-radiogenomics", folder)
-    assert "allowed: 1 of 9 CT series in metadata.csv are not on disk" in beside["notes"]
+    assert "allowed: 1 of 10 CT series in metadata.csv are not on disk" in beside["notes"]
     assert "allowed: 1 CT series hold fewer images than metadata.csv lists" in beside["notes"]
 
 
@@ -109,6 +118,29 @@ def test_a_folder_with_files_of_another_patient_is_refused(tmp_path):
     refused("nsclc-radiogenomics", folder, "R01-006: a folder of this patient holds files of another one")
     shutil.copytree(folder / "AMC-002", folder / "copy" / "AMC-002")
     refused("nsclc-radiogenomics", folder, "AMC-002: two folders of this patient")
+
+
+@STYLES
+def test_metadata_csv_may_lie_above_the_folder_that_is_given(tmp_path, style):
+    load = Download(tmp_path, "LCTSC", style)
+    load.add("LCTSC-Train-S1-001", "03-03-2004 THORAX", "CT")
+    scan = load.add("LCTSC-Train-S1-002", "03-03-2004 THORAX", "CT")
+    load.mask("LCTSC-Train-S1-002", "03-03-2004 THORAX", "", STRUCTURES, scan)
+    folder = load.done() / "LCTSC"
+    folder.mkdir()
+    (folder.parent / "LCTSC-Train-S1-002").rename(folder / "LCTSC-Train-S1-002")
+    _, beside = made("lctsc", folder)
+    assert "allowed: 1 of 2 CT series in metadata.csv are not on disk" in beside["notes"]
+
+
+def test_a_table_with_a_name_twice_and_blanks_around_values(tmp_path):
+    """Sodium stands twice in the table of COVID-19-NY-SBU: the first counts."""
+    path = tmp_path / "t.csv"
+    path.write_text('sodium,"eGFR, a formula",Histology ,sodium\n141, 60 ,NOS ,9\n\n140\n')
+    assert records_of(path) == [
+        {"sodium": "141", "eGFR, a formula": "60", "Histology": "NOS"},
+        {"sodium": "140", "eGFR, a formula": "", "Histology": ""},
+    ]
 
 
 # --- COVID-19-NY-SBU
@@ -136,7 +168,8 @@ def ny_sbu(tmp_path, style):
             "visit_concept_name": "Emergency Room Visit" if n == 3 else "Inpatient Visit", "is_icu": "TRUE",
             "was_ventilated": "Yes", "invasive_vent_days": 40, "length_of_stay": 8 + n,
             "Acute.Kidney.Injury..during.hospitalization.": "Yes",
-            "htn_v": "NA" if n == 2 else "Yes", "dm_v": "No", "8331-1_Oral temperature": 37.5, "1988-5_C reactive protein [Mass/volume]": 3,
+            "htn_v": "NA" if n == 2 else "Yes", "dm_v": "No",
+            "8331-1_Oral temperature": 37.5, "1988-5_C reactive protein [Mass/volume]": 3,
             "62238-1_Glomerular filtration rate, by CKD-EPI": 60, "therapeutic.heparin.Boolean": "TRUE",
         })  # fmt: skip
     table(folder / "deidentified_overlap_tcia.csv.cleaned.csv_20210806.csv", rows)

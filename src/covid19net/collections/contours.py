@@ -9,7 +9,7 @@ from pathlib import Path
 
 from covid19net.collections.collection import Collection, Count, Gathered, Stated
 from covid19net.collections.layout import number, records_of, sex_of, tables_with
-from covid19net.collections.tcia import Patient, finest, patients_of, referred, usable
+from covid19net.collections.tcia import Patient, finest, originals, patients_of, referred, usable
 
 LATER = "masks are DICOM objects, named in lung_object; they are not put on the scans' grids yet"
 LCTSC = r"LCTSC-(Train|Test)-S\d-\d{3}"
@@ -25,12 +25,14 @@ def masked(patient: Patient, kinds: tuple[str, ...] = KINDS) -> dict[str, object
     kind = next((kind for kind in kinds if patient.masks.get(kind)), None)
     if not axial or kind is None:
         return None
-    scan = finest(referred(patient, kind, axial) or axial)
+    named = referred(patient, kind, axial)
+    scan = finest(named or originals(axial) or axial)
     return {
         "patient_id": patient.name,
         **scan.row(),
         "lung_object": patient.masks[kind][0],
         "object_kind": kind,
+        "choice": "the one the object refers to" if named else "the finest; the object names none",
     }
 
 

@@ -77,8 +77,12 @@ COLLECTION = Collection(
         "COVID-19": Count(PATIENTS, "page"),
         "CAP": Count((60,), "page"),
         "normal": Count((76,), "page"),
-        "men with COVID-19": Count((108,), "page"),
-        "men with CAP": Count((35,), "page"),
+        "men with COVID-19": Count((108,), "disputed"),
+        "men with CAP": Count((35,), "disputed"),
     },
-    unconfirmed=("one centre, in Tehran", "columns of the clinical CSV on figshare have not been seen"),
+    unconfirmed=(
+        "every header tells the sex",
+        "one centre, in Tehran",
+        "columns of the clinical CSV on figshare have not been seen",
+    ),
 )

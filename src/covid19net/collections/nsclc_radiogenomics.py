@@ -6,7 +6,16 @@ import re
 
 from covid19net.collections.collection import Collection, Count, Gathered, Stated
 from covid19net.collections.layout import Record, number, sex_of, table_with
-from covid19net.collections.tcia import CTSeries, Patient, date_of, finest, patients_of, referred, usable
+from covid19net.collections.tcia import (
+    CTSeries,
+    Patient,
+    date_of,
+    finest,
+    originals,
+    patients_of,
+    referred,
+    usable,
+)
 from covid19net.errors import InputError
 
 PATIENT = r"(R01|AMC)-\d{3}"
@@ -92,7 +101,7 @@ def choose(patient: Patient, record: Record) -> tuple[CTSeries | None, str]:
     if marked := referred(patient, "SEG", axial):
         return finest(marked), "the one the segmentation refers to"
     plain = [
-        s for s in axial
+        s for s in originals(axial) or axial
         if "PT" not in patient.other.get(s.study, set()) and not NOT_CHEST.search(" ".join(s.texts))
     ]  # fmt: skip
     if not plain:

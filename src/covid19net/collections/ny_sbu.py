@@ -7,7 +7,7 @@ import re
 
 from covid19net.collections.collection import Collection, Count, Gathered, Stated
 from covid19net.collections.layout import Record, number, sex_of, table_with, tables_with
-from covid19net.collections.tcia import CTSeries, Patient, date_of, finest, patients_of, usable
+from covid19net.collections.tcia import CTSeries, Patient, date_of, finest, originals, patients_of, usable
 from covid19net.errors import InputError
 
 PATIENT = r"A\d{6}"
@@ -93,7 +93,12 @@ def _row(patient: Patient, record: Record) -> tuple[dict[str, object] | None, st
     row = {name: value for name, value in scan.row().items() if name != "age"}  # no years beside bands
     row |= {"patient_id": patient.name, "days": int(days), "discharged": "no" if died else "yes"}
     row |= {"died": "yes" if died else "no", "age_band": BANDS.get(record["age.splits"], "")}
-    row |= {"sex": sex_of(record["gender_concept_name"]), "set": "training", "centre": "Stony Brook"}
+    row |= {
+        "choice": why,
+        "sex": sex_of(record["gender_concept_name"]),
+        "set": "training",
+        "centre": "Stony Brook",
+    }
     return row | {
         ours: ANSWERS.get(record.get(theirs, "").lower(), "") for theirs, ours in ADMISSION.items()
     }, ""
@@ -101,7 +106,9 @@ def _row(patient: Patient, record: Record) -> tuple[dict[str, object] | None, st
 
 def choose(patient: Patient, start: date) -> tuple[CTSeries | None, str]:
     """The finest chest CT of the study nearest to the start of the visit; or none, and why."""
-    chest = [s for s in usable(patient.series) if CHEST.search(" ".join(s.texts))]
+    chest = [
+        s for s in originals(patient.series) or usable(patient.series) if CHEST.search(" ".join(s.texts))
+    ]
     if not chest:
         return None, "no axial chest CT"
     if any(s.when is None for s in chest):
@@ -110,7 +117,9 @@ def choose(patient: Patient, start: date) -> tuple[CTSeries | None, str]:
     if not near:
         return None, f"no chest CT from day {FIRST_DAY} to day {LAST_DAY} of the visit"
     best = min(apart for apart, _ in near)
-    return finest([s for apart, s in near if apart == best]), ""
+    return finest(
+        [s for apart, s in near if apart == best]
+    ), f"the finest chest CT {best} days from the start"
 
 
 def _in_time(days: int) -> bool:

@@ -6,7 +6,7 @@ import re
 
 from covid19net.collections.collection import Collection, Count, Gathered, Stated
 from covid19net.collections.layout import Record, number, records_of, sex_of, tables_with
-from covid19net.collections.tcia import finest, patients_of, usable
+from covid19net.collections.tcia import finest, originals, patients_of
 from covid19net.errors import InputError
 
 PATIENT = r"MIDRC-RICORD-1[AB]-\d+-\d+"
@@ -27,7 +27,7 @@ def gather(folder: Path, _made: Path) -> Gathered:
         part, site, code = re.fullmatch(r"MIDRC-RICORD-(\w+)-(\d+)-(\d+)", patient.name.upper()).groups()  # type: ignore[union-attr]
         counts[f"patients of {part.lower()}"] += 1
         sites.add(site)
-        axial = usable(patient.series)
+        axial = originals(patient.series)
         counts["series left out"] += len(patient.series) - len(axial)
         if not axial:
             found.notes.append(f"{patient.name} left out: no axial original series")
@@ -36,6 +36,7 @@ def gather(folder: Path, _made: Path) -> Gathered:
         counts["angiographies for want of others"] += not plain
         record = records.get(f"{site}-{code}")
         row = {**finest(plain or axial).row(), "patient_id": patient.name, "centre": site}
+        row["choice"] = f"the finest of {len(plain or axial)} axial original series"
         found.rows.append(row | _person(record, part) | {"type": f"PCR {RESULTS[part].lower()}"})
     if not records:
         found.notes.append("no clinical table: age and sex from the headers alone, where they are")

@@ -18,6 +18,7 @@ from covid19net.errors import InputError
 from covid19net.io.choose import FEWEST_SLICES, NO_SLICES, SHARE_OF_HEIGHT, group_series
 from covid19net.io.dicom import survey
 from covid19net.io.files import find_files
+from covid19net.io.header import Slice
 
 LISTING = ("Series UID", "Subject ID", "Modality", "File Location", "Number of Images")
 STUDY = re.compile(r"(\d{2}-\d{2}-\d{4})-(.*)-\w{1,5}")
@@ -43,7 +44,8 @@ class CTSeries:
         spacing: mm between them; infinite where it is not known.
         extent: mm from the first to the last.
         axial: whether they lie across the body.
-        original: whether no image is derived, reformatted or a scout.
+        scout: whether it holds nothing but scouts or projections.
+        original: whether no image is derived or reformatted.
         when: date of the study, perhaps shifted; None where nothing tells it.
         texts: descriptions of study and series, empty where nothing tells them.
         facts: columns of the manifest from the header.
@@ -56,6 +58,7 @@ class CTSeries:
     spacing: float
     extent: float
     axial: bool
+    scout: bool
     original: bool
     when: date | None = None
     texts: tuple[str, str] = ("", "")
@@ -179,16 +182,30 @@ def _patient(name: str, place: Path, listing: Listing, seen: dict[str, int]) -> 
         for uid in sorted({s.tag("SeriesInstanceUID") for s in ct}):
             members = [s for s in ct if s.tag("SeriesInstanceUID") == uid]
             seen[uid] = seen.get(uid, 0) + len(members)
-            part = max(group_series(members), key=lambda each: len(each.slices))
-            kinds = {word for s in members for word in s.tag("ImageType").upper().split("\\")}
-            row = listing.of(folder, uid)
-            when, texts = _told(folder, row)
-            patient.series.append(
-                CTSeries(folder, uid, members[0].tag("StudyInstanceUID"), len(part.slices), part.spacing,
-                         part.extent, part.axial, not kinds & ({"DERIVED"} | NO_SLICES), when, texts,
-                         facts_of(members[0]))
-            )  # fmt: skip
+            kept = [s for s in members if not NO_SLICES & _kinds(s)]
+            patient.series.append(_series(folder, kept, members, listing.of(folder, uid)))
     return patient
+
+
+def _series(folder: Path, kept: Sequence[Slice], members: Sequence[Slice], row: Record) -> CTSeries:
+    """A series of the images that are no scouts; where all are scouts, of these."""
+    first = (kept or members)[0]
+    part = max(group_series(kept or members), key=lambda each: len(each.slices))
+    when, texts = _told(folder, row)
+    return CTSeries(
+        folder,
+        first.tag("SeriesInstanceUID"),
+        first.tag("StudyInstanceUID"),
+        slices=len(part.slices),
+        spacing=part.spacing,
+        extent=part.extent,
+        axial=part.axial,
+        scout=not kept,
+        original=not any("DERIVED" in _kinds(plane) for plane in kept),
+        when=when,
+        texts=texts,
+        facts=facts_of(first),
+    )
 
 
 def _leaves(place: Path) -> Iterator[Path]:
@@ -217,9 +234,18 @@ def _told(folder: Path, row: Record) -> tuple[date | None, tuple[str, str]]:
     return when, (texts[0] or (study[2] if study else ""), texts[1] or (series[1] if series else ""))
 
 
+def _kinds(plane: Slice) -> set[str]:
+    return set(plane.tag("ImageType").upper().split("\\"))
+
+
 def usable(series: Sequence[CTSeries]) -> list[CTSeries]:
-    """Axial original series of some slices: no scouts, no reformatted or derived images."""
-    return [s for s in series if s.axial and s.original and s.slices >= FEWEST_SLICES]
+    """Axial series of some slices, no scouts; derived ones, such as averages over breathing, among them."""
+    return [s for s in series if s.axial and not s.scout and s.slices >= FEWEST_SLICES]
+
+
+def originals(series: Sequence[CTSeries]) -> list[CTSeries]:
+    """Usable series of which no image is derived."""
+    return [s for s in usable(series) if s.original]
 
 
 def finest(series: Sequence[CTSeries]) -> CTSeries:
@@ -229,16 +255,10 @@ def finest(series: Sequence[CTSeries]) -> CTSeries:
     return min(tall, key=lambda s: (round(s.spacing, 2), -s.slices, s.uid))
 
 
-def refers_to(mask: Path, series: CTSeries) -> bool:
-    """Whether a structure set or segmentation names a series: its UID stands in the file as text."""
-    if not series.uid:
-        return False
-    return (
-        re.search(rb"(?<![\d.])" + re.escape(series.uid.encode()) + rb"(?![\d.])", mask.read_bytes())
-        is not None
-    )
-
-
 def referred(patient: Patient, kind: str, series: Sequence[CTSeries]) -> list[CTSeries]:
-    """The series that some mask of a kind names."""
-    return [s for s in series if any(refers_to(mask, s) for mask in patient.masks.get(kind, []))]
+    """The series that some mask object of a kind names: their UIDs stand in its file as text."""
+    texts = [path.read_bytes() for path in patient.masks.get(kind, [])]
+    names = {
+        s.uid: re.compile(rb"(?<![\d.])" + re.escape(s.uid.encode()) + rb"(?![\d.])") for s in series if s.uid
+    }
+    return [s for s in series if s.uid and any(names[s.uid].search(text) for text in texts)]
