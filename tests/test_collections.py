@@ -35,8 +35,9 @@ def test_published_counts_are_compared_each():
     """The numbers of the copy of iCTCF's table: 1521 patients, 894 positive, 627 negative."""
     collection = collection_of("iCTCF")
     whole = {
-        "patients in the table": 1521, "PCR positive": 894, "PCR negative": 627, "other": 328, "Union": 1126,
-        "Liyuan": 395, "male": 756, "female": 765, "covid with a CT": 769, "other with a CT": 314,
+        "patients in the table": 1521, "PCR positive": 894, "PCR negative": 627, "controls": 328, "Union": 1126,
+        "suspected left out": 299, "Liyuan": 395, "male": 756, "female": 765, "covid with a CT": 769,
+        "other with a CT": 314,
     }  # fmt: skip
     assert differences(collection, Gathered(counts=whole)) == ([], [])
     less = whole | {"PCR positive": 893}
@@ -364,3 +365,13 @@ def test_a_folder_of_ones_own(tmp_path, capsys):
     assert set(patients[0].values) == {"patient_id", "scan"}
     assert "label" in out.read_text().splitlines()[0].split(",")
     assert run("cohort", "from", "folder", folder, "-o", out) == 2
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS.values(), ids=COLLECTIONS)
+def test_the_page_says_what_the_code_says(collection):
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "public-data.md").read_text()
+    part = page.partition(f"### {collection.name}\n")[2].partition("\n### ")[0]
+    facts = [str(collection.licence), str(collection.address), str(collection.size), collection.citation]
+    facts += [collection.claims, *collection.refused.values(), *collection.unconfirmed]
+    facts += [f"{what}: {count}" for what, count in collection.counts.items()]
+    assert [fact for fact in facts if fact not in part] == []

@@ -92,7 +92,7 @@ def test_nsclc_radiogenomics(tmp_path, style):
         for note in beside["notes"]
     )
     assert beside["counts"]["EGFR not known"] == {"found": 1, "published": [39]}
-    refused("nsclc-radiogenomics", folder, "wild: 3 found, 129 published", allow_incomplete=False)
+    refused("nsclc-radiogenomics", folder, "EGFR wild: 3 found, 129 published", allow_incomplete=False)
 
 
 def _spacing(folder):

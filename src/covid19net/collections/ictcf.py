@@ -37,10 +37,10 @@ def gather(folder: Path, _made: Path) -> Gathered:
     for what in ("suspected left out", "contradictory left out", "without a CT"):
         if counts[what]:
             found.notes.append(f"{counts[what]} {what}")
-    if counts["control"] and counts["control"] == counts["control, CT negative"]:
+    if counts["control with a CT"] and counts["control with a CT"] == counts["control, CT negative"]:
         found.notes.append(
-            f"all {counts['control']} controls with a CT are marked CT negative: the class may be told "
-            "from any lesion at all; look at controls before claiming anything"
+            f"all {counts['control with a CT']} controls with a CT are marked CT negative: the class may be "
+            "told from any lesion at all; look at controls before claiming anything"
         )
     return found
 
@@ -82,6 +82,7 @@ def _add(found: Gathered, record: Record, place: Path | None, counts: Counter[st
     label = _label(record)
     for name in (f"PCR {record[PCR].lower()}", centre, f"{record['Gender'].lower()}", label):
         counts[name] += 1
+    counts["controls"] += label == "other"
     if label not in ("covid", "other"):
         return
     if place is None:
@@ -93,7 +94,7 @@ def _add(found: Gathered, record: Record, place: Path | None, counts: Counter[st
         return
     counts[f"{label} with a CT"] += 1
     if label == "other":
-        counts["control"] += 1
+        counts["control with a CT"] += 1
         counts["control, CT negative"] += record.get("CT") == "Negative"
     facts = facts_of(plane) if plane else {}
     row: dict[str, object] = {"patient_id": record["Patient"], "scan": place, "label": label, "set": part}
@@ -115,7 +116,8 @@ def _outcome(record: Record, label: str) -> dict[str, object]:
 TABLE_COUNTS = {
     "PCR positive": Count((894,)),
     "PCR negative": Count((627,)),
-    "other": Count((328,)),
+    "controls": Count((328,)),
+    "suspected left out": Count((299,)),
     "Union": Count((1126,)),
     "Liyuan": Count((395,)),
     "male": Count((756,)),
@@ -134,7 +136,7 @@ COLLECTION = Collection(
     address=Stated("https://ngdc.cncb.ac.cn/ictcf/HUST-19.php", "code"),
     size=Stated("300 to 400 GB as DICOM", "code"),
     claims="COVID-19 by PCR against community-acquired pneumonia in two hospitals of one city: Union trains, "
-    "Liyuan validates. Nearly every control is marked CT negative, so a model may tell no more than lesions.",
+    "Liyuan validates. Every control with a CT is marked CT negative, so a model may tell no more than lesions.",
     gather=gather,
     refused={"prognosis": "no dates of admission or discharge, so no days of stay"},
     counts={"patients in the table": Count((1521,)), **TABLE_COUNTS, **SCAN_COUNTS},

@@ -85,7 +85,7 @@ def _table_counts(records: dict[str, Record]) -> Counter[str]:
     for record in records.values():
         egfr = _egfr(record)
         counts["female"] += sex_of(record["Gender"]) == "F"
-        counts[egfr or "EGFR not known"] += 1
+        counts[f"EGFR {egfr or 'not known'}"] += 1
         counts[f"{egfr} adenocarcinomas"] += _is_adenocarcinoma(record)
     return counts
 
@@ -129,8 +129,8 @@ COLLECTION = Collection(
     counts={
         "patients in the table": Count((211,)),
         "female": Count((76,)),
-        "wild": Count((129,)),
-        "mutant": Count((43,)),
+        "EGFR wild": Count((129,)),
+        "EGFR mutant": Count((43,)),
         "EGFR not known": Count((39,)),
         "mutant adenocarcinomas": Count((43,)),
         "wild adenocarcinomas": Count((109,)),

@@ -49,7 +49,8 @@ COLLECTION = Collection(
     address=Stated("https://zenodo.org/records/8055066", "code"),
     size=Stated("about 5 GB", "memory"),
     claims="Lung masks as the paper used them. They are given as they are, with no claim of being perfect. "
-    "Half the scans show emphysema, nodules or embolism, none COVID-19; age, sex and hospital are not known.",
+    "About half the scans show emphysema, nodules or embolism, none COVID-19; age, sex and "
+    "hospital are not known.",
     gather=gather,
     refused={"diagnosis": "no patient with COVID-19"},
     counts={"scans 01 to 20": Count((20,), "page"), "lung masks 01 to 20": Count((20,), "page")},
