@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+import shutil
 
 import numpy as np
 import pytest
@@ -35,9 +36,9 @@ def test_published_counts_are_compared_each():
     """The numbers of the copy of iCTCF's table: 1521 patients, 894 positive, 627 negative."""
     collection = collection_of("iCTCF")
     whole = {
-        "patients in the table": 1521, "PCR positive": 894, "PCR negative": 627, "controls": 328, "Union": 1126,
-        "suspected left out": 299, "Liyuan": 395, "male": 756, "female": 765, "covid with a CT": 769,
-        "other with a CT": 314,
+        "patients in the table": 1521, "PCR positive": 894, "PCR negative": 627, "controls": 328,
+        "suspected left out": 299, "Union": 1126, "Liyuan": 395, "male": 756, "female": 765,
+        "covid with a CT": 769, "other with a CT": 314,
     }  # fmt: skip
     assert differences(collection, Gathered(counts=whole)) == ([], [])
     less = whole | {"PCR positive": 893}
@@ -137,6 +138,9 @@ def test_covid_ct_md_traps(covid_ct_md):
     series(chest(SHAPE), strange)
     refused("covid-ct-md", covid_ct_md, "Cap subjects/P003: not a patient of this class")
     strange.rename(covid_ct_md / "COVID-19 Cases" / "P003")
+    eight = series(chest(SHAPE), covid_ct_md / "COVID-19 Cases" / "P004", BitsStored=8, HighBit=7)
+    refused("covid-ct-md", covid_ct_md, "P004: 8-bit images")
+    shutil.rmtree(eight)
     (covid_ct_md / "COVID-19 subjects").mkdir()
     series(chest(SHAPE), covid_ct_md / "COVID-19 subjects" / "P001")
     refused("covid-ct-md", covid_ct_md, "found more than once: .*P001")
@@ -321,6 +325,8 @@ def test_stoic(stoic):
     assert any("PCR positive: 3 found, 1205 published (a number that awaits" in n for n in beside["notes"])
     assert "Doe" not in (stoic.parent / "out" / "manifest.csv").read_text()
     refused("stoic", stoic, "refused for diagnosis: negative PCR is not other pneumonia", use="diagnosis")
+    image(stoic / "data" / "mha" / "1.mha", lungs(200))
+    refused("stoic", stoic, "1.mha: 8-bit values")
     wrong = [{"PatientID": 1, "probCOVID": 0, "probSevere": 1}]
     table(stoic / "metadata" / "reference.csv", wrong)
     refused("stoic", stoic, "probCOVID and probSevere are not what they can be")

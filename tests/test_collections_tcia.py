@@ -47,11 +47,11 @@ def radiogenomics(tmp_path, style, first="Case ID"):
     scout = localizer(pydicom.dcmread(named / "1-001.dcm"))  # in the series itself
     scout.PatientID = "AMC-002"
     write([scout], named, ["1-013.dcm"])
-    load.add(
-        "AMC-002", "03-04-1990 CT CHEST", "MPR", spacing=1.0, ImageType=["DERIVED", "SECONDARY", "AXIAL"]
-    )
-    load.add("AMC-002", "03-04-1990 CT CHEST", "SCOUT", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    load.add("AMC-002", "03-04-1990 PET CT", "CTAC", spacing=1.0)
+    study, tall = "03-04-1990 CT CHEST", {"spacing": 1.0, "count": 48}  # finer than the series to be chosen
+    load.add("AMC-002", study, "MPR", ImageType=["DERIVED", "SECONDARY", "AXIAL"], **tall)
+    load.add("AMC-002", study, "SURVEY", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **tall)
+    load.add("AMC-002", study, "CTAC", **tall)
+    load.add("AMC-002", "03-04-1990 PET CT", "AXIAL", **tall)
     load.add("AMC-002", "03-04-1990 PET CT", "PET", Modality="PT", SOPClassUID="1.2.840.10008.5.1.4.1.1.128")
     # 3: a squamous carcinoma; 4: EGFR not known; 5: slices of 5 mm only
     for name in ("R01-003", "R01-004"):
@@ -108,7 +108,7 @@ def test_an_incomplete_download_is_told_from_metadata_csv(tmp_path, style):
     next(series.iterdir()).unlink()
     shutil.rmtree(folder / "R01-003")
     _, beside = made("nsclc-radiogenomics", folder)
-    assert "allowed: 1 of 10 CT series in metadata.csv are not on disk" in beside["notes"]
+    assert "allowed: 1 of 11 CT series in metadata.csv are not on disk" in beside["notes"]
     assert "allowed: 1 CT series hold fewer images than metadata.csv lists" in beside["notes"]
 
 
@@ -152,6 +152,8 @@ def ny_sbu(tmp_path, style):
     study = "01-12-1901 CT CHEST PULMONARY ANGIO WITH IV CON"
     load.add("A000001", study, "Axial", spacing=2.0, PatientAge="067Y")
     load.add("A000001", study, "Coronal", place=CORONAL, ImageType=["DERIVED", "SECONDARY", "AXIAL"])
+    load.add("A000001", study, "MPR", spacing=1.0, count=24, ImageType=["DERIVED", "SECONDARY", "AXIAL"])
+    load.add("A000001", "01-14-1901 CT CHEST", "Axial", spacing=1.0, count=24)  # finer, but a later day
     load.add("A000001", "04-12-1901 CT CHEST", "Axial", spacing=1.0)  # finer, but three months later
     load.add("A000002", "01-13-1901 CT CHEST WITHOUT CONTRAST", "Axial")
     load.add("A000003", study, "Axial")
@@ -204,6 +206,19 @@ def test_ny_sbu(tmp_path, style):
     refused("ny-sbu", folder, "refused for diagnosis: patients with COVID-19 only", use="diagnosis")
 
 
+def test_metadata_csv_is_joined_by_uid_and_by_place(tmp_path):
+    """Places have backslashes and the name of a top folder that is not there; UIDs are there either way."""
+    folder, _ = ny_sbu(tmp_path / "a", "uids")
+    header, *lines = (folder / "metadata.csv").read_text().splitlines()
+    lines = [f"1.{i}{line[line.index(',') :]}" for i, line in enumerate(lines)]
+    (folder / "metadata.csv").write_text("\n".join([header, *lines]))
+    assert len(made("ny-sbu", folder)[0]) == 2
+    folder, _ = ny_sbu(tmp_path / "b", "uids")
+    for series in list(folder.glob("A*/*/*")):
+        series.rename(series.with_name(series.name[-6:]))
+    assert len(made("ny-sbu", folder)[0]) == 2
+
+
 def test_ny_sbu_traps(tmp_path):
     folder, rows = ny_sbu(tmp_path, "uids")
     name = folder / "deidentified_overlap_tcia.csv.cleaned.csv_20210806.csv"
@@ -225,11 +240,11 @@ def test_ricord(tmp_path, style):
     load = Download(tmp_path, "MIDRC-RICORD-1A", style)
     a, b = "MIDRC-RICORD-1A-419639-000361", "MIDRC-RICORD-1B-440808-000018"
     chosen = load.add(a, "10-21-2002 CT CHEST WITHOUT CONTRAST", "ROUTINE CHEST NON-CON", spacing=2.0)
-    load.add(
-        a, "10-21-2002 CT CHEST WITHOUT CONTRAST", "MPR", spacing=1.0, ImageType=["DERIVED", "SECONDARY"]
-    )
+    derived = ["DERIVED", "SECONDARY"]
+    study = "10-21-2002 CT CHEST WITHOUT CONTRAST"
+    load.add(a, study, "MPR", spacing=1.0, count=24, ImageType=derived)
     load.add(a, "10-21-2002 CT CHEST WITHOUT CONTRAST", "COR", spacing=1.0, place=CORONAL)
-    load.add(a, "10-22-2002 CT CHEST PE", "PE", spacing=1.0)
+    load.add(a, "10-22-2002 CT CHEST PE", "PE", spacing=1.0, count=24)
     load.add(b, "11-01-2002 CT ANGIO CHEST", "PE", spacing=2.0)
     folder = load.done()
     columns = ("Anon MRN", "Anon Age", "Anon Sex", "Result")

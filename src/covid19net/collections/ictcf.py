@@ -136,7 +136,8 @@ COLLECTION = Collection(
     address=Stated("https://ngdc.cncb.ac.cn/ictcf/HUST-19.php", "code"),
     size=Stated("300 to 400 GB as DICOM", "code"),
     claims="COVID-19 by PCR against community-acquired pneumonia in two hospitals of one city: Union trains, "
-    "Liyuan validates. Every control with a CT is marked CT negative, so a model may tell no more than lesions.",
+    "Liyuan validates. Every control with a CT is marked CT negative, so a model may tell no more "
+    "than lesions.",
     gather=gather,
     refused={"prognosis": "no dates of admission or discharge, so no days of stay"},
     counts={"patients in the table": Count((1521,)), **TABLE_COUNTS, **SCAN_COUNTS},
