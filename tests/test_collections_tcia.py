@@ -51,8 +51,10 @@ def radiogenomics(tmp_path, style, first="Case ID"):
     load.add("AMC-002", study, "MPR", ImageType=["DERIVED", "SECONDARY", "AXIAL"], **tall)
     load.add("AMC-002", study, "SURVEY", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], **tall)
     load.add("AMC-002", study, "CTAC", **tall)
-    load.add("AMC-002", "03-04-1990 PET CT", "AXIAL", **tall)
-    load.add("AMC-002", "03-04-1990 PET CT", "PET", Modality="PT", SOPClassUID="1.2.840.10008.5.1.4.1.1.128")
+    load.add("AMC-002", "03-04-1990 WHOLE BODY", "AXIAL", **tall)
+    load.add(
+        "AMC-002", "03-04-1990 WHOLE BODY", "PET", Modality="PT", SOPClassUID="1.2.840.10008.5.1.4.1.1.128"
+    )
     # 3: a squamous carcinoma; 4: EGFR not known; 5: slices of 5 mm only
     for name in ("R01-003", "R01-004"):
         load.add(name, "01-02-1990 CT THORAX", "LUNG", spacing=2.0)
