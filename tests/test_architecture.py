@@ -19,7 +19,7 @@ LAYERS = [
     {"weights"},
     {"engine"},
     {"segment", "diagnose", "explain"},
-    {"pipeline"},
+    {"pipeline", "collections"},
     {"train", "report", "synthetic"},
     {"study"},
     {"cli"},

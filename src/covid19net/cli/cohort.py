@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from covid19net.cli.cohort_from import cohort_from
 from covid19net.cli.terminal import progress_bar, say
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from covid19net.study.guard import ScanNotes
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
+cohort_app.command("from")(cohort_from)
 
 ManifestArgument = Annotated[Path, typer.Argument(help="CSV with one row a patient.")]
 

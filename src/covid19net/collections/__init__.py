@@ -1,0 +1,20 @@
+"""Public collections of chest CTs as manifests: their facts, their layouts, what may be claimed."""
+
+from covid19net.collections.collect import Written, write_manifest
+from covid19net.collections.collection import SURE, USES, Collection, Count, Gathered, Stated
+from covid19net.collections.own_folder import write_template
+from covid19net.collections.registry import COLLECTIONS, collection_of
+
+__all__ = [
+    "COLLECTIONS",
+    "SURE",
+    "USES",
+    "Collection",
+    "Count",
+    "Gathered",
+    "Stated",
+    "Written",
+    "collection_of",
+    "write_manifest",
+    "write_template",
+]

@@ -1,0 +1,163 @@
+"""From a download to a manifest, with a second file that says where it comes from and what it allows."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+import json
+import os
+from pathlib import Path
+
+from covid19net.cohort import write_table
+from covid19net.collections.collection import CONFIRMED, Collection, Gathered
+from covid19net.errors import InputError
+from covid19net.table import write_whole
+
+SIDECAR = ".source.json"  # after the manifest's stem
+MADE = "-masks"  # folder of converted masks, after the manifest's stem
+LEADING = ("patient_id", "scan", "lungs", "collection", "set", "centre", "label", "type")
+SHOWN = 8  # differences in one message
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        manifest: the CSV.
+        sidecar: the JSON beside it: licence, citation, claims, counts, notes.
+        patients: rows.
+        notes: what was chosen or left out, and differences that were allowed.
+    """
+
+    manifest: Path
+    sidecar: Path
+    patients: int
+    notes: tuple[str, ...]
+
+
+def write_manifest(
+    collection: Collection, folder: Path, out: Path, *, use: str = "", allow_incomplete: bool = False
+) -> Written:
+    """Read a download and write its manifest and, beside it, NAME.source.json.
+
+    Args:
+        collection: which one it is.
+        folder: where it was unpacked.
+        out: the manifest, a CSV; paths in it are relative to its folder where they can be.
+        use: what it is wanted for, of `USES`; by default the collection's main one.
+        allow_incomplete: whether counts that differ from the published ones are a note, not a fault.
+
+    Raises:
+        InputError: no such folder; a use the collection does not allow; counts or files that differ.
+    """
+    refuse_use(collection, use or collection.uses[0])
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder")
+    gathered = collection.gather(folder, out.with_name(out.stem + MADE))
+    differ, doubts = differences(collection, gathered)
+    if not gathered.rows:
+        raise InputError(f"{collection.name}: no usable patient was found; {_first(differ) or 'is it here?'}")
+    if differ and not allow_incomplete:
+        raise InputError(
+            f"{collection.name}: {_first(differ)}. Complete the download, or allow incomplete data "
+            "(--allow-incomplete) to have this noted"
+        )
+    _refuse_doubles(collection, gathered)
+    notes = [*gathered.notes, *(f"allowed: {line}" for line in differ), *doubts]
+    write_table(out, manifest_rows(collection, gathered, out.parent))
+    sidecar = out.with_name(out.stem + SIDECAR)
+    write_whole(sidecar, json.dumps(source_of(collection, gathered, notes), indent=2) + "\n")
+    return Written(out, sidecar, len(gathered.rows), tuple(notes))
+
+
+def refuse_use(collection: Collection, use: str) -> None:
+    """Raise an InputError where a collection cannot be used for something, with the reason."""
+    if use in collection.refused:
+        raise InputError(f"{collection.name}: refused for {use}: {collection.refused[use]}")
+    if use not in collection.uses:
+        raise InputError(f"{collection.name}: holds nothing for {use}; use it for {_either(collection.uses)}")
+
+
+def differences(collection: Collection, gathered: Gathered) -> tuple[list[str], list[str]]:
+    """What differs from the published counts or is not there, and what differs from unconfirmed counts."""
+    differ, doubts = list(gathered.gaps), []
+    for what, count in collection.counts.items():
+        found = gathered.counts.get(what, 0)
+        if found in count.published:
+            continue
+        line = f"{what}: {found} found, {count} published"
+        if count.sure in CONFIRMED:
+            differ.append(line)
+        else:
+            doubts.append(f"{line} (a number that awaits confirmation)")
+    return differ, doubts
+
+
+def _first(lines: list[str]) -> str:
+    more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    return "; ".join(lines[:SHOWN]) + more
+
+
+def _either(uses: tuple[str, ...]) -> str:
+    return " or ".join(uses)
+
+
+def _refuse_doubles(collection: Collection, gathered: Gathered) -> None:
+    names = Counter(str(row["patient_id"]) for row in gathered.rows)
+    double = [name for name, n in names.items() if n > 1]
+    if double:
+        raise InputError(
+            f"{collection.name}: found more than once: {_first(double)}; is the download there twice?"
+        )
+
+
+def manifest_rows(collection: Collection, gathered: Gathered, base: Path) -> list[dict[str, object]]:
+    """Rows with the same columns each, ids prefixed, paths relative to a folder."""
+    used = {key for row in gathered.rows for key, value in row.items() if value not in (None, "")}
+    used |= {"patient_id", "scan", "collection"}
+    columns = [name for name in LEADING if name in used]
+    columns += [key for row in gathered.rows for key in row if key in used and key not in LEADING]
+    return [
+        {name: _cell(name, row, collection, base) for name in dict.fromkeys(columns)} for row in gathered.rows
+    ]
+
+
+def _cell(name: str, row: Mapping[str, object], collection: Collection, base: Path) -> object:
+    value = row.get(name)
+    if name == "collection":
+        return collection.name
+    if name == "patient_id":
+        return f"{collection.name}-{value}".replace(" ", "-")
+    return relative(value, base) if isinstance(value, Path) else value
+
+
+def relative(path: Path, base: Path) -> str:
+    """A path as a manifest in a folder names it."""
+    try:
+        return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
+    except ValueError:  # another drive of Windows
+        return str(path.resolve())
+
+
+def source_of(collection: Collection, gathered: Gathered, notes: list[str]) -> dict[str, object]:
+    """The content of the file beside the manifest."""
+    return {
+        "collection": collection.name,
+        "title": collection.title,
+        "licence": str(collection.licence),
+        "citation": collection.citation,
+        "address": str(collection.address),
+        "uses": list(collection.uses),
+        "refused": dict(collection.refused),
+        "claims": collection.claims,
+        "patients": len(gathered.rows),
+        "counts": {
+            what: {
+                "found": found,
+                "published": list(collection.counts[what].published) if what in collection.counts else None,
+            }
+            for what, found in gathered.counts.items()
+        },
+        "notes": notes,
+        "unconfirmed": collection.awaits(),
+    }
