@@ -185,7 +185,7 @@ def make_lctsc(folder: Path, cases: Mapping[str, Drawn], style: str = "names") -
     load = Download(folder, "LCTSC", style)
     for name, case in cases.items():
         scan = load.scan(name, "03-03-2004 THORAX", "CT", case)
-        masks = {"Lung_L": case.left, "Lung_R": case.right, "Heart": ~(case.left | case.right)}
+        masks = {"Lung_L": case.left, "Lung_R": case.right, "Heart": _corner(case)}
         load.drawn(name, "03-03-2004 THORAX", masks, scan, STRUCTURES)
     return load.done()
 
@@ -212,12 +212,19 @@ def make_lung1(folder: Path, cases: Mapping[str, Drawn], style: str = "names") -
             if int(name[-3:]) % 2 == 0
             else {"Lung-Left": case.left, "Lung-Right": case.right}
         )
-        load.drawn(name, "09-18-2008 StudyID", {"GTV-1": ~both} | lungs, scan, STRUCTURES)
+        load.drawn(name, "09-18-2008 StudyID", {"GTV-1": _corner(case)} | lungs, scan, STRUCTURES)
         if name != "LUNG1-128":
-            load.drawn(name, "09-18-2008 StudyID", {"GTV-1": ~both} | lungs, scan, SEGMENTS)
+            load.drawn(name, "09-18-2008 StudyID", {"GTV-1": _corner(case)} | lungs, scan, SEGMENTS)
     folder = load.done()
     lung1_table(folder, list(cases))
     return folder
+
+
+def _corner(case: Drawn) -> np.ndarray:
+    """A drawing that is no lung."""
+    mask = np.zeros_like(case.left)
+    mask[2:5, 2:8, 2:8] = True
+    return mask
 
 
 def lung1_table(folder: Path, names: list[str]) -> Path:

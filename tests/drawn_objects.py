@@ -46,9 +46,9 @@ def chest_drawn(seed: int = 0) -> Drawn:
 
 
 def phantom_drawn(case: PhantomCase) -> Drawn:
-    """A phantom patient's scan and lungs."""
+    """A phantom patient's scan, within what 12 bits hold, and lungs."""
     lungs = case.lungs.values
-    return Drawn(case.volume.hu, lungs == 2, lungs == 1, np.array(case.volume.affine))
+    return Drawn(np.clip(case.volume.hu, -1024, 3071), lungs == 2, lungs == 1, np.array(case.volume.affine))
 
 
 def turned(case: Drawn, axes: Sequence[int]) -> Drawn:

@@ -23,7 +23,7 @@ from tests.collections_made import (
     table,
 )
 from tests.dicom_files import localizer, write
-from tests.drawn_objects import chest_drawn, segmentation, turned
+from tests.drawn_objects import chest_drawn, phantom_drawn, segmentation, turned
 
 STYLES = pytest.mark.parametrize("style", ["names", "uids"])
 CASES = [chest_drawn(seed) for seed in range(4)]
@@ -447,16 +447,19 @@ def test_an_object_belongs_to_the_series_it_names(tmp_path):
     np.testing.assert_array_equal(lungs_of(rows[0]), CASES[0].left | CASES[0].right)
 
 
-def test_the_masks_train_a_lung_network(tmp_path):
-    """Every patient's slices and mask, as `train lungs` takes them from the manifest."""
+def test_the_masks_train_a_lung_network(tmp_path, phantom):
+    """A phantom patient's slices and mask, as `train lungs` takes them from the manifests."""
     from covid19net.cohort import read_manifest
-    from covid19net.train.lung_cohort import slices_of
+    from covid19net.train.lung_cohort import SLICES, slices_of
 
-    folder = make_lctsc(tmp_path, {"LCTSC-Train-S1-001": CASES[0]})
-    made("lctsc", folder)
-    (patient,) = read_manifest(folder.parent / "out" / "manifest.csv", needs=["scan", "lungs"])
-    source = slices_of(patient, tmp_path / "cache")
-    assert source.hu.shape[0] == source.mask.shape[0] == 12
-    assert set(np.unique(source.mask)) == {0, 1}
-    lung = source.hu[:, 1] if source.hu.ndim == 4 else source.hu
-    assert np.median(lung[source.mask == 1]) < -700
+    case = turned(phantom_drawn(phantom), (0, 1, 2))
+    for name, folder in (
+        ("lctsc", make_lctsc(tmp_path / "a", {"LCTSC-Train-S1-001": case})),
+        ("nsclc-radiomics", make_lung1(tmp_path / "b", {"LUNG1-001": case})),
+    ):
+        rows, _ = made(name, folder)
+        np.testing.assert_array_equal(lungs_of(rows[0]), phantom.lungs.values > 0)
+        (patient,) = read_manifest(folder.parent / "out" / "manifest.csv", needs=["scan", "lungs"])
+        source = slices_of(patient, tmp_path / "cache")
+        assert len(source.mask) == SLICES
+        assert set(np.unique(source.mask)) == {0, 1}
