@@ -31,13 +31,14 @@ HOMES = {
     "torch": {"nets", "weights", "engine", "train"},
     "openvino": {"engine"},
     "pydicom": {"io"},
+    "highdicom": {"io"},
     "SimpleITK": {"io"},
     "imagecodecs": {"io"},
     "PIL": {"report"},
     "h5py": {"weights"},
     "lifelines": {"prognosis"},
     "pandas": {"prognosis"},
-    "matplotlib": {"report"},
+    "matplotlib": {"io", "report"},
     "jinja2": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},
@@ -91,7 +92,8 @@ STATISTICS = ["covid19net.cohort", "covid19net.evaluate", "covid19net.prognosis.
 
 @pytest.mark.parametrize("module", ["covid19net", "covid19net.cli", "covid19net.pipeline", *STATISTICS])
 def test_importing_does_not_import_heavy_libraries(module):
-    heavy = "{'torch', 'openvino', 'SimpleITK', 'pydicom', 'lifelines', 'matplotlib'} & set(sys.modules)"
+    names = "'torch', 'openvino', 'SimpleITK', 'pydicom', 'highdicom', 'lifelines', 'matplotlib'"
+    heavy = f"{{{names}}} & set(sys.modules)"
     code = f"import sys, {module}; sys.exit(str({heavy} or '') or None)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
