@@ -48,6 +48,9 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     every_slice: EverySliceOption = False,
     series: SeriesOption = None,
     allow_irregular: IrregularOption = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="DICOM results too, in OUT/dicom, for the study of the scan.")
+    ] = False,
     home: HomeOption = None,
 ) -> None:
     """Probability, lung masks, map of suspicious areas and a picture for each scan.
@@ -71,12 +74,12 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         reader = partial(read_ct, scan, series=series, allow_irregular=allow_irregular)
         with fault_of(f"scan {number} of {len(scans)}: ", codes), naming(scan.name):
             options = {"every_slice": every_slice, "prognostic": prognostic}
-            analyze_one(reader, folder, models, clinical, options=options, reading=reading)
+            analyze_one(reader, folder, models, clinical, options=options, reading=reading, dicom=dicom)
     if codes:
         raise typer.Exit(codes[0])
 
 
-def analyze_one(
+def analyze_one(  # noqa: PLR0913 - what the commands say of one scan
     read: Callable[[], "Scan"],
     folder: Path,
     models: "Models",
@@ -84,6 +87,7 @@ def analyze_one(
     *,
     options: Mapping[str, Any] | None = None,
     reading: Mapping[str, object] | None = None,
+    dicom: bool = False,
 ) -> None:
     """Read, analyze, write, and say the result of one scan.
 
@@ -94,9 +98,11 @@ def analyze_one(
         clinical: what is known of the patient.
         options: of the pipeline's `analyze`.
         reading: options the scan is read with, for the record.
+        dicom: write DICOM results too.
     """
     from time import perf_counter
 
+    from covid19net.dicom_results import check_origin, write_dicom_results
     from covid19net.pipeline import analyze as analyze_scan
     from covid19net.report.case import write_case
 
@@ -105,12 +111,14 @@ def analyze_one(
         start = perf_counter()
         scan = read()
         seconds = perf_counter() - start
+        if dicom:
+            check_origin(scan)
         result = analyze_scan(scan, models, clinical=clinical, progress=progress, **(options or {}))
         result.seconds["reading"] = round(seconds, 3)
         result.provenance["reading"] = dict(reading or {})
         progress("writing", 0.0)
-        write_case(result, folder)
-    show(result, folder)
+        write_case(result, folder, partial(write_dicom_results, result) if dicom else None)
+    show(result, folder, dicom=dicom)
 
 
 def lung_volumes(result: "CaseResult") -> str:
@@ -120,7 +128,7 @@ def lung_volumes(result: "CaseResult") -> str:
     return f"lung volume: {sides}"
 
 
-def show(result: "CaseResult", folder: Path) -> None:
+def show(result: "CaseResult", folder: Path, *, dicom: bool = False) -> None:
     """The result in a few lines."""
     from covid19net.report.discharge import summary
 
@@ -134,6 +142,8 @@ def show(result: "CaseResult", folder: Path) -> None:
     show_findings(result.findings)
     pictures = "montage.png, discharge.png" if result.prognosis else "montage.png"
     say(f"written to {folder}: {pictures}, result.json, lungs.nii.gz, heatmap.nii.gz")
+    if dicom:
+        say(f"for the study of the scan: {folder / 'dicom'}")
 
 
 def convert(

@@ -1,6 +1,6 @@
 """A case on disk: result.json, lungs.nii.gz, heatmap.nii.gz, montage.png; discharge.png with a prognosis."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 import json
 from pathlib import Path
@@ -20,6 +20,13 @@ from covid19net.report.montage import montage
 SCHEMA = "covid19net-result/1.2"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "result.json")
 DISCHARGE = "discharge.png"  # only with a prognosis
+DICOM = {  # only on request, of a scan read from DICOM
+    "dicom/lungs.seg.dcm": "lung mask as DICOM segmentation, on the slices as acquired",
+    "dicom/heatmap.pm.dcm": "heat map as DICOM parametric map, on the slices as acquired",
+    "dicom/report.sr.dcm": "measurements as DICOM structured report, template TID 1500",
+    "dicom/montage.sc.dcm": "montage.png as DICOM secondary capture",
+    "dicom/report.pdf.dcm": "report as DICOM encapsulated PDF",
+}
 UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to the head)"
 
 
@@ -103,7 +110,7 @@ def _rounded(values: np.ndarray) -> list[float]:
     return [round(value, 6) for value in values.tolist()]
 
 
-def write_case(result: CaseResult, folder: Path) -> None:
+def write_case(result: CaseResult, folder: Path, also: Callable[[Path], None] | None = None) -> None:
     """Write the files of a case, four or, with a prognosis, five; all of them, or none.
 
     They are written beside their place first and moved there when all are complete, result.json last.
@@ -111,6 +118,7 @@ def write_case(result: CaseResult, folder: Path) -> None:
     Args:
         result: from `analyze`.
         folder: made when missing; files of an earlier result in it are replaced.
+        also: writes files named in `DICOM` into the folder it is given.
 
     Raises:
         InputError: the folder cannot be made or written.
@@ -132,11 +140,18 @@ def write_case(result: CaseResult, folder: Path) -> None:
                 jobs.append(pool.submit(discharge_picture, result.prognosis, scratch / DISCHARGE))
             for job in jobs:
                 job.result()
-        text = json.dumps(case_record(result), indent=2, allow_nan=False)
+        if also:
+            also(scratch)
+        more = [name for name in (DISCHARGE, *DICOM) if (scratch / name).exists()]
+        record = case_record(result)
+        record["files"] |= {name: DICOM[name] for name in more if name in DICOM}
+        text = json.dumps(record, indent=2, allow_nan=False)
         (scratch / "result.json").write_text(text + "\n")
         (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
-        (folder / DISCHARGE).unlink(missing_ok=True)  # it may be of an earlier result that had a prognosis
-        for name in (*((DISCHARGE,) if result.prognosis else ()), *FILES):
+        for name in (DISCHARGE, *DICOM):  # they may be of an earlier result that had more
+            (folder / name).unlink(missing_ok=True)
+        for name in (*more, *FILES):
+            (folder / name).parent.mkdir(exist_ok=True)
             (scratch / name).replace(folder / name)
     except OSError as error:
         raise write_fault(folder, error) from error
