@@ -39,6 +39,7 @@ HOMES = {
     "pandas": {"prognosis"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
+    "weasyprint": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},
     "platformdirs": {"cli"},

@@ -1,7 +1,11 @@
-"""A case on disk: result.json, lungs.nii.gz, heatmap.nii.gz, montage.png; discharge.png with a prognosis."""
+"""A case on disk: result.json, report.html, lungs.nii.gz, heatmap.nii.gz, montage.png.
+
+With a prognosis discharge.png as well, and report.pdf where it is asked for.
+"""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 import json
 from pathlib import Path
 import shutil
@@ -16,10 +20,14 @@ from covid19net.pipeline import CaseResult
 from covid19net.prognosis.model import Prognosis
 from covid19net.report.discharge import INTENDED_USE, MEANING, WITH_COMPETING, discharge_picture
 from covid19net.report.montage import montage
+from covid19net.report.patient_page import case_page
+from covid19net.report.pdf import check_pdf, page_as_pdf
 
 SCHEMA = "covid19net-result/1.2"
-FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "result.json")
+FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "report.html", "result.json")
 DISCHARGE = "discharge.png"  # only with a prognosis
+PDF = "report.pdf"  # only where asked for
+SOME = (PDF, DISCHARGE)
 UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to the head)"
 
 
@@ -58,6 +66,7 @@ def case_record(result: CaseResult) -> dict[str, Any]:
             "lungs.nii.gz": f"{labels}, {UPRIGHT}",
             "heatmap.nii.gz": f"Grad-CAM, percent of this scan's own largest value, {UPRIGHT}",
             "montage.png": "slices with lung outline beside the heat map, patient's right on the left",
+            "report.html": "the result as a page to read and print",
         }
         | ({DISCHARGE: "probability of discharge by day"} if result.prognosis else {}),
         "clinical": {"age": clinical.age, "sex": clinical.sex, "comorbidity": clinical.comorbidity},
@@ -103,19 +112,30 @@ def _rounded(values: np.ndarray) -> list[float]:
     return [round(value, 6) for value in values.tolist()]
 
 
-def write_case(result: CaseResult, folder: Path) -> None:
-    """Write the files of a case, four or, with a prognosis, five; all of them, or none.
+def written(folder: Path) -> list[str]:
+    """The files of the case in a folder, what to look at first."""
+    return [name for name in (*SOME, *reversed(FILES)) if (folder / name).exists()]
+
+
+def write_case(
+    result: CaseResult, folder: Path, *, identity: Mapping[str, str] | None = None, pdf: bool = False
+) -> None:
+    """Write the files of a case, five and, with a prognosis or as PDF, one more each; all of them, or none.
 
     They are written beside their place first and moved there when all are complete, result.json last.
 
     Args:
         result: from `analyze`.
         folder: made when missing; files of an earlier result in it are replaced.
+        identity: what the report calls the patient by, label -> value; None for a report that names nobody.
+        pdf: write the report as PDF too.
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: the folder cannot be made or written, or what a PDF needs is not installed.
         ResourceError: the disk is full.
     """
+    if pdf:
+        check_pdf()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
@@ -127,18 +147,28 @@ def write_case(result: CaseResult, folder: Path) -> None:
                 pool.submit(write_volume, result.lungs, scratch / "lungs.nii.gz"),
                 pool.submit(write_volume, result.heatmap, scratch / "heatmap.nii.gz"),
                 pool.submit(lambda: montage(result).save(scratch / "montage.png", compress_level=1)),
+                pool.submit(_write_report, result, scratch, identity, pdf),
             ]
-            if result.prognosis:
-                jobs.append(pool.submit(discharge_picture, result.prognosis, scratch / DISCHARGE))
             for job in jobs:
                 job.result()
         text = json.dumps(case_record(result), indent=2, allow_nan=False)
         (scratch / "result.json").write_text(text + "\n")
         (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
-        (folder / DISCHARGE).unlink(missing_ok=True)  # it may be of an earlier result that had a prognosis
-        for name in (*((DISCHARGE,) if result.prognosis else ()), *FILES):
+        for name in SOME:  # they may be of an earlier result
+            (folder / name).unlink(missing_ok=True)
+        for name in (*(name for name in SOME if (scratch / name).exists()), *FILES):
             (scratch / name).replace(folder / name)
     except OSError as error:
         raise write_fault(folder, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_report(result: CaseResult, folder: Path, identity: Mapping[str, str] | None, pdf: bool) -> None:
+    """The report, and the picture of the prognosis; one after the other, as Matplotlib is not for threads."""
+    if result.prognosis:
+        discharge_picture(result.prognosis, folder / DISCHARGE)
+    page = case_page(result, identity=identity, made=date.today())
+    (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
+    if pdf:
+        (folder / PDF).write_bytes(page_as_pdf(page))

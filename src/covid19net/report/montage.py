@@ -226,6 +226,23 @@ def montage(result: CaseResult) -> "Image.Image":
     return canvas
 
 
+def slice_pairs(result: CaseResult, count: int = SLICES) -> "list[tuple[int, Image.Image]]":
+    """Slices from head to feet, each with its picture: lung outline on the left, heat map on the right.
+
+    Args:
+        result: from `analyze`.
+        count: how many slices, or fewer when the lungs have fewer.
+    """
+    from PIL import Image, ImageDraw
+
+    panel, pairs = _panel_of(result), []
+    for z in chosen_slices(result.heatmap.values, result.box, count):
+        picture = Image.new("RGB", (2 * panel.width + MARGIN // 2, panel.height), PAPER)
+        _draw_pair(picture, ImageDraw.Draw(picture), (0, 0), _panels(result, z, panel), "", panel)
+        pairs.append((z, picture))
+    return pairs
+
+
 def _caption(result: CaseResult, z: int) -> str:
     height = float((result.scan.volume.affine @ [z, 0, 0, 1])[2])
     return f"slice {z + 1} of {result.scan.volume.shape[0]} from the feet, z {height:.0f} mm"
