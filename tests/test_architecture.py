@@ -14,7 +14,7 @@ LAYERS = [
     {"errors"},
     {"volume", "table"},
     {"io", "gate", "phantom", "preprocess", "lungs", "density", "nets", "cohort", "evaluate"},
-    {"features"},
+    {"features", "quantify"},
     {"prognosis"},
     {"weights"},
     {"engine"},

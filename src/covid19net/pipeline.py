@@ -26,6 +26,7 @@ from covid19net.gate import check_hounsfield, check_lungs
 from covid19net.preprocess import AIR, lung_box, lung_image
 from covid19net.prognosis.model import Clinical, Prognosis, PrognosticModel, missing, predict
 from covid19net.prognosis.model_file import model_sha256
+from covid19net.quantify import Quantification, quantify
 from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
 from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan, upright
 from covid19net.weights import Card, WeightSet, find_set
@@ -65,7 +66,8 @@ class CaseResult:
         features: the 64-dimensional DL feature, float32, may be negative.
         lungs: on the CT's grid, uint8: 1 right lung, 2 left lung; 1 for both where the sides are not known.
         sides_known: whether the file says which side of the patient is which.
-        lung_millilitres: (right, left); of no use one by one where the sides are not known.
+        lung_millilitres: (right, left) of `lungs`; of no use one by one where the sides are not known.
+        quantification: volume and density of the lungs, by side and third; no output of a network.
         heatmap: on the CT's grid, uint8, percent of its own largest value.
         box: the part of the CT the diagnosis network saw, in voxels.
         findings: what a reader must know, in the order found.
@@ -85,6 +87,7 @@ class CaseResult:
     lungs: Overlay
     sides_known: bool
     lung_millilitres: tuple[float, float]
+    quantification: Quantification
     heatmap: Overlay
     box: Box
     findings: tuple[Finding, ...]
@@ -171,6 +174,16 @@ def segment(
     probability = lung_probability(volume, models.lungs, every_slice=every_slice, progress=step)
     clean = bool(models.weights.lungs.card.options.get("clean_up", True))
     return find_lungs(probability, clean=clean), probability
+
+
+def _sides(lungs: Lungs, quantification: Quantification) -> tuple[float, float]:
+    """Volumes of the (right, left) lung on the CT's own grid, so that there is one number for each lung."""
+    regions = quantification.regions
+    if not {"right", "left"} & regions.keys():
+        scale = regions["both"].millilitres / sum(lungs.millilitres)
+        return lungs.millilitres[0] * scale, lungs.millilitres[1] * scale
+    right, left = (regions[side].millilitres if side in regions else 0.0 for side in ("right", "left"))
+    return right, left
 
 
 def _distance(features: np.ndarray, reference: Reference | None) -> Distance | None:
@@ -264,6 +277,7 @@ def analyze(
         on_ct = lungs_on_ct(lungs, chance, volume)
         if not sides_known:
             np.minimum(on_ct.values, 1, out=on_ct.values)
+        quantification = quantify(volume, on_ct, sides_known=sides_known)
     if not cam.any():
         findings += (Finding("empty-heatmap", "no place of the scan argues for COVID-19: the map is empty"),)
     distance = _distance(evidence.features, models.reference)
@@ -279,7 +293,8 @@ def analyze(
         features=evidence.features,
         lungs=on_ct,
         sides_known=sides_known,
-        lung_millilitres=lungs.millilitres,
+        lung_millilitres=_sides(lungs, quantification),
+        quantification=quantification,
         heatmap=heat,
         box=image.box,
         findings=findings,

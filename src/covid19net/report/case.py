@@ -18,12 +18,13 @@ from covid19net.io import write_volume
 from covid19net.io.files import write_fault
 from covid19net.pipeline import CaseResult
 from covid19net.prognosis.model import Prognosis
+from covid19net.quantify import WINDOWS, Quantification
 from covid19net.report.discharge import INTENDED_USE, MEANING, WITH_COMPETING, discharge_picture
 from covid19net.report.montage import montage
 from covid19net.report.patient_page import case_page
 from covid19net.report.pdf import check_pdf, page_as_pdf
 
-SCHEMA = "covid19net-result/1.2"
+SCHEMA = "covid19net-result/1.3"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "report.html", "result.json")
 DISCHARGE = "discharge.png"  # only with a prognosis
 PDF = "report.pdf"  # only where asked for
@@ -53,6 +54,7 @@ def case_record(result: CaseResult) -> dict[str, Any]:
             "left": round(left, 1) if result.sides_known else None,
             "both": round(right + left, 1),
         },
+        "quantification": _quantification_record(result.quantification),
         "features": [float(f"{value:.7g}") for value in result.features.tolist()],
         "feature_distance": result.feature_distance and result.feature_distance._asdict(),
         "scan": dict(result.scan.headers),
@@ -105,6 +107,23 @@ def _prognosis_record(prognosis: Prognosis, provenance: Mapping[str, object]) ->
             "with_competing": None if competing is None else _rounded(competing),
         },
         "meaning": MEANING if competing is None else f"{MEANING} {WITH_COMPETING}",
+    }
+
+
+def _quantification_record(found: Quantification) -> dict[str, Any]:
+    return {
+        "meaning": "counted from the HU inside the lung mask; vessels and the lung's edge count as dense",
+        "windows_hu": {name: list(window) for name, window in WINDOWS.items()},
+        "thirds": "of the height of each lung",
+        "regions": {
+            name: {
+                "millilitres": round(region.millilitres, 1),
+                "mean_hu": round(region.mean_hu, 1),
+                "ground_glass": round(region.ground_glass, 4),
+                "consolidation": round(region.consolidation, 4),
+            }
+            for name, region in found.regions.items()
+        },
     }
 
 

@@ -17,6 +17,7 @@ from covid19net.prognosis.model import Prognosis
 from covid19net.report import patient_words as words
 from covid19net.report.discharge import INTENDED_USE, MEANING, curve_picture, expected_stay
 from covid19net.report.montage import slice_pairs, warm_colours
+from covid19net.report.patient_measures import quantity_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -65,10 +66,10 @@ def case_page(
         score=_score(result),
         slices=_slices(result),
         legend=_png(warm_colours(np.linspace(0, 1, 160))[None].repeat(12, 0).astype(np.uint8)),
-        orientation="The patient\N{RIGHT SINGLE QUOTATION MARK}s right is on the left of each picture."
+        orientation=f"The patient{words.APOSTROPHE}s right is on the left of each picture."
         if result.sides_known
         else "Which side of the patient is which is not known.",
-        quantity=_quantity(result),
+        quantity=quantity_of(result.quantification),
         outlook=_outlook(result),
         origin=words.origin_of(result),
         use=INTENDED_USE,
@@ -122,18 +123,6 @@ def _slices(result: CaseResult) -> list[dict[str, Any]]:
             }
         )
     return shown
-
-
-def _quantity(result: CaseResult) -> dict[str, Any]:
-    right, left = result.lung_millilitres
-    rows = [("whole", "Both lungs", [_millilitres(right + left)])]
-    if result.sides_known:
-        rows += [("", "Right lung", [_millilitres(right)]), ("", "Left lung", [_millilitres(left)])]
-    return {"caption": "Of the lungs that were found.", "header": ("", "Volume"), "rows": rows}
-
-
-def _millilitres(volume: float) -> str:
-    return f"{10 * round(volume / 10)}{words.SPACE}ml"
 
 
 def _outlook(result: CaseResult) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from covid19net.prognosis.model import Prognosis
 from covid19net.report.montage import BANNERS
 from covid19net.volume import Finding
 
+APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 DASH, MINUS, TIMES, SPACE = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{NO-BREAK SPACE}"
 MOST_DIGITS = 4  # after the point of a percentage, to tell a probability from the threshold
 LONGEST = 180  # characters of a text from a model card; the record has all of it
