@@ -13,6 +13,7 @@ from PIL import Image
 import pytest
 
 from covid19net.diagnose import Decision
+from covid19net.explain import Stability, check_map
 from covid19net.prognosis.model import Clinical, predict
 from covid19net.report.montage import BANNERS, slice_pairs
 from covid19net.report.patient_page import case_page
@@ -111,7 +112,7 @@ def test_readers_who_cannot_see_get_headings_language_and_texts_for_pictures():
 def test_sections_come_in_the_order_a_reader_needs_them():
     read = Reader(case_page(made_up_case()))
     order = [section["aria-labelledby"] for section in read.all("section")]
-    assert order == ["warnings", "result", "slices", "quantity", "outlook", "origin", "use"]
+    assert order == ["warnings", "result", "slices", "map", "quantity", "outlook", "origin", "use"]
 
 
 def test_warnings_are_ordered_demonstration_first_then_by_urgency_and_notes_last():
@@ -240,6 +241,39 @@ def test_no_side_is_named_where_none_is_known():
     assert "Right lung" not in texts
     assert "right is on the left" not in texts
     assert "Left and right are not known" in read.section("warnings")
+
+
+def test_the_evidence_for_the_map_is_told():
+    """All heat is in the right lung, alike in each slice; lungs are 80 of the box's 100 columns: 1 / 0.8."""
+    said = Reader(case_page(made_up_case())).section("map")
+    assert "The map passed its checks" in said
+    assert "100 % (1.2 \N{MULTIPLICATION SIGN} chance)" in said
+    assert "Right / left lung 100 % / 0 %" in said
+    assert "33 % / 33 % / 33 %" in said
+    assert "not tested" in said
+
+
+def test_a_map_that_fails_is_struck_through_with_the_reason():
+    evidence = made_up_case().map_evidence
+    unstable = replace(evidence, stability=Stability(flip=0.2, noise=0.9))
+    case = replace(made_up_case(*check_map(unstable)), map_evidence=unstable)
+    read = Reader(case_page(case))
+    assert "struck through" in read.section("map")
+    assert "left and right are exchanged" in read.section("map")
+    assert "not reliable" in read.section("warnings")
+    for (_, struck), (_, plain) in zip(slice_pairs(case, 2), slice_pairs(made_up_case(), 2), strict=True):
+        changed = np.flatnonzero((np.asarray(struck) != np.asarray(plain)).any(axis=(0, 2)))
+        assert changed.min() >= 400  # the outline on the left stays
+        assert changed.size > 350
+
+
+def test_an_empty_map_says_so():
+    assert "The map is empty" in Reader(case_page(replace(made_up_case(), map_evidence=None))).section("map")
+
+
+def test_no_side_of_the_map_is_told_where_none_is_known():
+    case = made_up_case(Finding("orientation-unknown", "no side"))
+    assert "Right / left" not in Reader(case_page(case)).section("map")
 
 
 def test_the_lungs_are_measured_by_side_and_third():

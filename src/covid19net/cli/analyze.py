@@ -45,6 +45,12 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         str, typer.Option(help="Prognostic model: 'bundled', 'none', or a file. Needs age, sex, comorbidity.")
     ] = "bundled",
     every_slice: EverySliceOption = False,
+    evidence: Annotated[
+        str,
+        typer.Option(
+            help="Of the heat map: 'basic', or 'full' with its stability, which takes seconds more."
+        ),
+    ] = "basic",
     series: SeriesOption = None,
     allow_irregular: IrregularOption = False,
     home: HomeOption = None,
@@ -67,6 +73,8 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     clinical = Clinical(age, sex.upper() if sex else None, comorbidity)
     if len(scans) > 1 and clinical != Clinical():
         raise InputError("--age, --sex and --comorbidity are one patient's: give one scan with them")
+    if evidence not in ("basic", "full"):
+        raise InputError(f"--evidence {evidence}: choose basic or full")
     prognostic = find_model(prognosis)
     models = load_models(weights, device=device, home=home_of(home), cache=cache_folder())
     codes: list[int] = []
@@ -75,7 +83,8 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         reading = {"series": series, "allow_irregular": allow_irregular}
         reader = partial(read_ct, scan, series=series, allow_irregular=allow_irregular)
         with fault_of(f"scan {number} of {len(scans)}: ", codes), naming(scan.name):
-            options = {"clinical": clinical, "every_slice": every_slice, "prognostic": prognostic}
+            options: dict[str, Any] = {"clinical": clinical, "prognostic": prognostic}
+            options |= {"every_slice": every_slice, "full_evidence": evidence == "full"}
             analyze_one(reader, folder, models, options=options, reading=reading, writing={"pdf": pdf})
     if codes:
         raise typer.Exit(codes[0])

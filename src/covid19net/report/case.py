@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from covid19net.explain import MapEvidence
 from covid19net.io import write_volume
 from covid19net.io.files import write_fault
 from covid19net.pipeline import CaseResult
@@ -55,6 +56,7 @@ def case_record(result: CaseResult) -> dict[str, Any]:
             "both": round(right + left, 1),
         },
         "quantification": _quantification_record(result.quantification),
+        "map_evidence": result.map_evidence and _evidence_record(result.map_evidence),
         "features": [float(f"{value:.7g}") for value in result.features.tolist()],
         "feature_distance": result.feature_distance and result.feature_distance._asdict(),
         "scan": dict(result.scan.headers),
@@ -125,6 +127,12 @@ def _quantification_record(found: Quantification) -> dict[str, Any]:
             for name, region in found.regions.items()
         },
     }
+
+
+def _evidence_record(found: MapEvidence) -> dict[str, Any]:
+    numbers = {k: v if v is None else round(v, 4) for k, v in vars(found).items() if k != "stability"}
+    stable = found.stability and {k: round(v, 4) for k, v in vars(found.stability).items()}
+    return {**numbers, "stability": stable, "failures": list(found.failures)}
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -22,7 +22,7 @@ MEANING = (
 )
 WITH_COMPETING = "with_competing: the same, where a patient who dies is never discharged."
 SIZE, DPI = (8.0, 6.2), 150  # inches
-CURVE_SIZE, CURVE_DPI = (8.0, 3.9), 200
+CURVE_SIZE, CURVE_DPI = (8.0, 3.3), 200
 # Okabe and Ito's colours, told apart with any colour vision; groups differ in words and line style as well.
 COLOURS = {"low": "#0072B2", "high": "#D55E00"}
 GREY, BANNER = "#555555", "#963C00"
@@ -73,7 +73,7 @@ def curve_picture(prognosis: Prognosis, file: BinaryIO) -> tuple[int, int]:
 
     figure = Figure(figsize=CURVE_SIZE, dpi=CURVE_DPI)
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.105, 0.16, 0.88, 0.73))
+    axes = figure.add_axes((0.105, 0.18, 0.88, 0.7))
     _draw_curve(axes, prognosis)
     _draw_median(axes, prognosis)
     figure.savefig(file, format="png", metadata={"Software": None})

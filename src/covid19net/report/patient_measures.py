@@ -1,9 +1,10 @@
-"""What was measured in the lungs, as a table for a patient's page."""
+"""What was measured in the lungs and in the map, for a patient's page."""
 
 from typing import Any
 
+from covid19net.explain import MapEvidence
 from covid19net.quantify import CONSOLIDATION, GROUND_GLASS, Quantification, Region
-from covid19net.report.patient_words import APOSTROPHE, SPACE, percent, signed
+from covid19net.report.patient_words import SPACE, TIMES, percent, signed
 
 THIRDS = ("upper", "middle", "lower")
 HEADER = ("", "Volume", "Mean density", "Ground-glass density", "Consolidation density")
@@ -28,7 +29,7 @@ def quantity_of(quantification: Quantification) -> dict[str, Any]:
         f"Counted within the outline of the lungs; the diagnosis network has no part in it. Ground-glass "
         f"density is {_window(GROUND_GLASS)}, consolidation density {_window(CONSOLIDATION)}, as a share of "
         f"the region. Vessels, airway walls and the edge of the lung count too: healthy lungs have a few "
-        f"percent of either. Thirds are of each lung{APOSTROPHE}s height."
+        f"percent of either. Thirds are of each lung's height."
     )
     return {"caption": caption, "header": HEADER, "rows": rows}
 
@@ -45,3 +46,30 @@ def _cells(region: Region) -> tuple[str, ...]:
         percent(region.ground_glass),
         percent(region.consolidation),
     )
+
+
+def evidence_of(found: MapEvidence | None) -> dict[str, Any]:
+    """Verdict and facts on the map of marked areas, rounded; no facts on an empty one."""
+    if found is None:
+        return {"verdict": "The map is empty: no place of the scan argues for COVID-19.", "facts": []}
+    verdict = "The map passed its checks, which say where it lies, not whether it is right."
+    if found.failures:
+        verdict = f"The map failed a check and is struck through: {'; '.join(found.failures)}."
+    dense = (
+        f"Chance: what a map spread evenly would have there. Dense lung lies above this patient's own normal "
+        f"range, here {signed(found.normal_up_to_hu, 0)}{SPACE}HU: {percent(found.dense_lung)} of the lungs."
+    )
+    inside = f"{percent(found.inside_lungs)} ({_times(found.inside_lungs_over_chance)} chance)"
+    thirds = " / ".join(map(percent, (found.upper, found.middle, found.lower)))
+    facts = [("In the lungs", inside), ("Upper / middle / lower thirds", thirds)]
+    if found.right is not None and found.left is not None:
+        facts.insert(1, ("Right / left lung", f"{percent(found.right)} / {percent(found.left)}"))
+    stable = found.stability
+    correlations = stable and f"{stable.flip:.1f} / {stable.noise:.1f} correlation"
+    facts.append(("In dense lung", f"{_times(found.dense_over_chance)} chance"))
+    facts.append(("Mirrored / with noise", correlations or "not tested"))
+    return {"verdict": verdict, "meaning": dense, "facts": facts}
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.1f}{SPACE}{TIMES}"

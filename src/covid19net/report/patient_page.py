@@ -17,7 +17,7 @@ from covid19net.prognosis.model import Prognosis
 from covid19net.report import patient_words as words
 from covid19net.report.discharge import INTENDED_USE, MEANING, curve_picture, expected_stay
 from covid19net.report.montage import slice_pairs, warm_colours
-from covid19net.report.patient_measures import quantity_of
+from covid19net.report.patient_measures import evidence_of, quantity_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TITLE = "Chest CT report"
 SLICES = 6  # that leave room for the result on the first sheet of paper
 JPEG = {"quality": 90, "subsampling": 0}  # colours of the outline at full resolution
+OF_PROGNOSIS = ("prognosis-not-covid", "prognosis-range")  # findings told again beside it
 DASHED = " Dashed: the same, where a patient who dies is never discharged."
 NEAR_AN_END = 14.0  # percent of the scale; a label there is set to the inside
 
@@ -66,9 +67,10 @@ def case_page(
         score=_score(result),
         slices=_slices(result),
         legend=_png(warm_colours(np.linspace(0, 1, 160))[None].repeat(12, 0).astype(np.uint8)),
-        orientation=f"The patient{words.APOSTROPHE}s right is on the left of each picture."
+        orientation="The patient's right is on the left of each picture."
         if result.sides_known
         else "Which side of the patient is which is not known.",
+        evidence=evidence_of(result.map_evidence),
         quantity=quantity_of(result.quantification),
         outlook=_outlook(result),
         origin=words.origin_of(result),
@@ -135,6 +137,7 @@ def _outlook(result: CaseResult) -> dict[str, Any]:
         "missing": "",
         "group": f"{prognosis.group.capitalize()} risk of a long stay",
         "demonstration": prognosis.about.demonstration,
+        "doubts": [words.sentence(f.message) for f in result.findings if f.code in OF_PROGNOSIS],
         "facts": words.stay_of(prognosis),
         "curve": _address(picture.getvalue(), "png"),
         "size": size,

@@ -10,10 +10,9 @@ from covid19net.prognosis.model import Prognosis
 from covid19net.report.montage import BANNERS
 from covid19net.volume import Finding
 
-APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 DASH, MINUS, TIMES, SPACE = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{NO-BREAK SPACE}"
 MOST_DIGITS = 4  # after the point of a percentage, to tell a probability from the threshold
-LONGEST = 180  # characters of a text from a model card; the record has all of it
+LONGEST = 130  # characters of a text from a model card; the record has all of it
 DEMONSTRATION = ("weights-demonstration", "prognosis-demonstration")
 # Findings that open the page, most urgent first: code, title, what it means for who reads the page.
 URGENT = {
@@ -25,6 +24,7 @@ URGENT = {
         "Left and right are not known",
         "No side is named on this page, and pictures may show the patient mirrored.",
     ),
+    "map-unreliable": ("The marked areas are not reliable", "They are struck through below."),
     "coverage": (
         "The lungs are not shown completely",
         "Disease beyond the end of the scan was not seen; volumes and shares are of the part shown.",
@@ -186,7 +186,6 @@ def stay_of(prognosis: Prognosis) -> list[tuple[str, str]]:
         ("Median expected stay", median),
         (f"Mean stay within {horizon}", f"{curve.mean:.0f}{SPACE}days"),
         ("Risk", f"{signed(prognosis.risk, 2)}, {side} the training median of {signed(prognosis.cut, 2)}"),
-        ("Model", prognosis.about.name),
     ]
 
 
@@ -201,14 +200,14 @@ def origin_of(result: CaseResult) -> list[tuple[str, str]]:
     """How the result came to be, from its provenance; what that does not hold is left out."""
     made = result.provenance
     weights, engine = _mapping(made.get("weights")), _mapping(made.get("engine"))
-    rows = [("Software", f"covid19net {made.get('version', '')}")]
-    for name, task in (("diagnosis", "Diagnosis network"), ("lungs", "Lung network")):
-        rows.append((task, _card(_mapping(weights.get(name)))))
+    networks = [("Diagnosis network", weights.get("diagnosis")), ("Lung network", weights.get("lungs"))]
+    rows = [(label, _card(_mapping(card))) for label, card in networks]
     model = _mapping(made.get("prognosis"))
     rows.append(("Prognostic model", _card(model) if model else ""))
-    engines = [f"{name} {_engine(_mapping(engine.get(name)))}" for name in ("diagnosis", "lungs") if engine]
-    rows.append(("Computed with", "; ".join(engines)))
-    rows.append(("Libraries", ", ".join(f"{n} {v}" for n, v in _mapping(made.get("versions")).items())))
+    engines = [f"{name} with {_engine(_mapping(engine[name]))}" for name in ("diagnosis", "lungs") if engine]
+    libraries = " ".join(f"{name} {number}," for name, number in _mapping(made.get("versions")).items())
+    software = f"covid19net {made.get('version', '')}", *engines, libraries.rstrip(",")
+    rows.append(("Software", "; ".join(filter(None, software))))
     rows.append(("Options", _options(_mapping(made.get("options")), _mapping(made.get("reading")))))
     rows.append(("Series", str(result.scan.headers.get("series_uid", ""))))
     return [(label, text) for label, text in rows if text]
