@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from covid19net.cli.output import Output
 from covid19net.cli.terminal import (
     DeviceOption,
     EverySliceOption,
@@ -53,9 +54,15 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     ] = "basic",
     series: SeriesOption = None,
     allow_irregular: IrregularOption = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="DICOM results too, in OUT/dicom, for the study of the scan.")
+    ] = False,
     home: HomeOption = None,
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Write the report as PDF too (needs the extra 'pdf').")
+    ] = False,
+    identify: Annotated[
+        bool, typer.Option("--identify", help="Name the patient in the report, from the DICOM headers.")
     ] = False,
 ) -> None:
     """Probability, lung masks, map of suspicious areas and a report for each scan.
@@ -77,6 +84,7 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         raise InputError(f"--evidence {evidence}: choose basic or full")
     prognostic = find_model(prognosis)
     models = load_models(weights, device=device, home=home_of(home), cache=cache_folder())
+    output = Output(pdf=pdf, dicom=dicom, identify=identify)
     codes: list[int] = []
     for number, scan in enumerate(scans, start=1):
         folder = out if len(scans) == 1 else out / f"{number:03d}"
@@ -85,7 +93,7 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         with fault_of(f"scan {number} of {len(scans)}: ", codes), naming(scan.name):
             options: dict[str, Any] = {"clinical": clinical, "prognostic": prognostic}
             options |= {"every_slice": every_slice, "full_evidence": evidence == "full"}
-            analyze_one(reader, folder, models, options=options, reading=reading, writing={"pdf": pdf})
+            analyze_one(reader, folder, models, options=options, reading=reading, output=output)
     if codes:
         raise typer.Exit(codes[0])
 
@@ -97,7 +105,7 @@ def analyze_one(
     *,
     options: Mapping[str, Any] | None = None,
     reading: Mapping[str, object] | None = None,
-    writing: Mapping[str, Any] | None = None,
+    output: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
     """Read, analyze, write, and say the result of one scan.
 
@@ -107,23 +115,23 @@ def analyze_one(
         models: networks.
         options: of the pipeline's `analyze`; "clinical" is what is known of the patient.
         reading: options the scan is read with, for the record.
-        writing: options of `write_case`.
+        output: what is written beside the files of every case.
     """
     from time import perf_counter
 
     from covid19net.pipeline import analyze as analyze_scan
-    from covid19net.report.case import write_case
 
     with progress_bar("covid19net") as progress:
         progress("reading", 0.0)
         start = perf_counter()
         scan = read()
         seconds = perf_counter() - start
+        output.check(scan)
         result = analyze_scan(scan, models, progress=progress, **(options or {}))
         result.seconds["reading"] = round(seconds, 3)
         result.provenance["reading"] = dict(reading or {})
         progress("writing", 0.0)
-        write_case(result, folder, **(writing or {}))
+        output.write(result, folder)
     show(result, folder)
 
 

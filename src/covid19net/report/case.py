@@ -3,7 +3,7 @@
 With a prognosis discharge.png as well, and report.pdf where it is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 import json
@@ -29,7 +29,13 @@ SCHEMA = "covid19net-result/1.3"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "report.html", "result.json")
 DISCHARGE = "discharge.png"  # only with a prognosis
 PDF = "report.pdf"  # only where asked for
-SOME = (PDF, DISCHARGE)
+DICOM = {  # only on request, of a scan read from DICOM
+    "dicom/lungs.seg.dcm": "lung mask as DICOM segmentation, on the slices as acquired",
+    "dicom/heatmap.pm.dcm": "heat map as DICOM parametric map, on the slices as acquired",
+    "dicom/report.sr.dcm": "measurements as DICOM structured report, template TID 1500",
+    "dicom/montage.sc.dcm": "montage.png as DICOM secondary capture",
+    "dicom/report.pdf.dcm": "report as DICOM encapsulated PDF",
+}
 UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to the head)"
 
 
@@ -141,19 +147,26 @@ def _rounded(values: np.ndarray) -> list[float]:
 
 def written(folder: Path) -> list[str]:
     """The files of the case in a folder, what to look at first."""
-    return [name for name in (*SOME, *reversed(FILES)) if (folder / name).exists()]
+    names = ("report.html", PDF, "montage.png", DISCHARGE, *FILES, *DICOM)
+    return [name for name in dict.fromkeys(names) if (folder / name).exists()]
 
 
 def write_case(
-    result: CaseResult, folder: Path, *, identity: Mapping[str, str] | None = None, pdf: bool = False
+    result: CaseResult,
+    folder: Path,
+    also: Callable[[Path], None] | None = None,
+    *,
+    identity: Mapping[str, str] | None = None,
+    pdf: bool = False,
 ) -> None:
-    """Write the files of a case, five and, with a prognosis or as PDF, one more each; all of them, or none.
+    """Write the files of a case, five and those asked for; all of them, or none.
 
     They are written beside their place first and moved there when all are complete, result.json last.
 
     Args:
         result: from `analyze`.
         folder: made when missing; files of an earlier result in it are replaced.
+        also: writes files named in `DICOM` into the folder it is given, where the others are by then.
         identity: what the report calls the patient by, label -> value; None for a report that names nobody.
         pdf: write the report as PDF too.
 
@@ -178,12 +191,18 @@ def write_case(
             ]
             for job in jobs:
                 job.result()
-        text = json.dumps(case_record(result), indent=2, allow_nan=False)
+        if also:
+            also(scratch)
+        more = [name for name in (PDF, DISCHARGE, *DICOM) if (scratch / name).exists()]
+        record = case_record(result)
+        record["files"] |= {name: DICOM[name] for name in more if name in DICOM}
+        text = json.dumps(record, indent=2, allow_nan=False)
         (scratch / "result.json").write_text(text + "\n")
         (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
-        for name in SOME:  # they may be of an earlier result
+        for name in (PDF, DISCHARGE, *DICOM):  # they may be of an earlier result that had more
             (folder / name).unlink(missing_ok=True)
-        for name in (*(name for name in SOME if (scratch / name).exists()), *FILES):
+        for name in (*more, *FILES):
+            (folder / name).parent.mkdir(exist_ok=True)
             (scratch / name).replace(folder / name)
     except OSError as error:
         raise write_fault(folder, error) from error
