@@ -264,7 +264,7 @@ def test_a_map_that_fails_is_struck_through_with_the_reason():
     for (_, struck), (_, plain) in zip(slice_pairs(case, 2), slice_pairs(made_up_case(), 2), strict=True):
         changed = np.flatnonzero((np.asarray(struck) != np.asarray(plain)).any(axis=(0, 2)))
         assert changed.min() >= 400  # the outline on the left stays
-        assert changed.size > 350
+        assert changed.size > 300
 
 
 def test_an_empty_map_says_so():
@@ -273,7 +273,7 @@ def test_an_empty_map_says_so():
 
 def test_no_side_of_the_map_is_told_where_none_is_known():
     case = made_up_case(Finding("orientation-unknown", "no side"))
-    assert "Right / left" not in Reader(case_page(case)).section("map")
+    assert "Right / left lung sides not known" in Reader(case_page(case)).section("map")
 
 
 def test_the_lungs_are_measured_by_side_and_third():

@@ -4,7 +4,7 @@ Radiological orientation: the patient's right is on the left of every panel, the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ LUNG_WINDOW = (-1350.0, 150.0)  # HU shown as black and as white: width 1500, le
 SLICES = 8
 PAIRS_ACROSS = 2
 PANEL_WIDTH = 400  # pixels
+CELL_HEIGHT = 256  # pixels, of a picture in `slice_pairs`
 MARGIN = 14
 MARGIN_MM = 12.0  # of tissue shown around the lung box
 INK, PAPER, FAINT = (235, 235, 235), (18, 20, 24), (150, 155, 165)
@@ -246,7 +247,7 @@ def montage(result: CaseResult) -> "Image.Image":
 def slice_pairs(result: CaseResult, count: int = SLICES) -> "list[tuple[int, Image.Image]]":
     """Slices from head to feet, each with its picture: lung outline on the left, heat map on the right.
 
-    A map that failed a check is struck through.
+    All are of one size, whatever the shape of the chest. A map that failed a check is struck through.
 
     Args:
         result: from `analyze`.
@@ -255,12 +256,17 @@ def slice_pairs(result: CaseResult, count: int = SLICES) -> "list[tuple[int, Ima
     from PIL import Image, ImageDraw
 
     panel, pairs = _panel_of(result), []
+    shrink = min(1.0, CELL_HEIGHT / panel.height)
+    panel = replace(panel, width=round(panel.width * shrink), height=round(panel.height * shrink))
+    across, down = (PANEL_WIDTH - panel.width) // 2, (CELL_HEIGHT - panel.height) // 2
     for z in chosen_slices(result.heatmap.values, result.box, count):
-        picture = Image.new("RGB", (2 * panel.width + MARGIN // 2, panel.height), PAPER)
+        picture = Image.new("RGB", (2 * PANEL_WIDTH + MARGIN // 2, CELL_HEIGHT), PAPER)
         draw = ImageDraw.Draw(picture)
-        _draw_pair(picture, draw, (0, 0), _panels(result, z, panel), "", panel)
+        for place, half in zip((0, PANEL_WIDTH + MARGIN // 2), _panels(result, z, panel), strict=True):
+            picture.paste(half, (place + across, down))
+            _mark(draw, (place + across, down), panel, "")
         if result.map_evidence and result.map_evidence.failures:
-            _strike(draw, (panel.width + MARGIN // 2, 0), panel)
+            _strike(draw, (place + across, down), panel)
         pairs.append((z, picture))
     return pairs
 

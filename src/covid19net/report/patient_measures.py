@@ -61,13 +61,16 @@ def evidence_of(found: MapEvidence | None) -> dict[str, Any]:
     )
     inside = f"{percent(found.inside_lungs)} ({_times(found.inside_lungs_over_chance)} chance)"
     thirds = " / ".join(map(percent, (found.upper, found.middle, found.lower)))
-    facts = [("In the lungs", inside), ("Upper / middle / lower thirds", thirds)]
-    if found.right is not None and found.left is not None:
-        facts.insert(1, ("Right / left lung", f"{percent(found.right)} / {percent(found.left)}"))
+    sides = " / ".join(percent(share) for share in (found.right, found.left) if share is not None)
     stable = found.stability
     correlations = stable and f"{stable.flip:.1f} / {stable.noise:.1f} correlation"
-    facts.append(("In dense lung", f"{_times(found.dense_over_chance)} chance"))
-    facts.append(("Mirrored / with noise", correlations or "not tested"))
+    facts = [
+        ("In the lungs", inside),
+        ("Right / left lung", sides or "sides not known"),
+        ("Upper / middle / lower thirds", thirds),
+        ("In dense lung", f"{_times(found.dense_over_chance)} chance"),
+        ("Mirrored / with noise", correlations or "not tested"),
+    ]
     return {"verdict": verdict, "meaning": dense, "facts": facts}
 
 

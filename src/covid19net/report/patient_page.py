@@ -82,7 +82,8 @@ def case_page(
 def _running(result: CaseResult, named: Mapping[str, str]) -> str:
     """What stands at the foot of every sheet of paper, so that one alone can still be told whose it is."""
     scan = result.scan.headers.get("scan_sha256", "")[:12]
-    parts = (*named.values(), f"scan {scan}" if scan else "", INTENDED_USE)
+    whose = list(named.values())[:2]  # the name and a number
+    parts = (*whose, f"scan {scan}" if scan else "", INTENDED_USE.split(".")[0])
     return " \N{MIDDLE DOT} ".join(filter(None, parts))
 
 
