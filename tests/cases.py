@@ -3,6 +3,7 @@
 import numpy as np
 
 from covid19net.diagnose import Decision
+from covid19net.explain import map_evidence
 from covid19net.pipeline import CaseResult, Clinical
 from covid19net.quantify import quantify
 from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan
@@ -19,7 +20,7 @@ def made_up_case(*findings: Finding) -> CaseResult:
     heat[5:35, 60:80, 20:45] = 100
     card = {"name": "made-up", "sha256": "0" * 64}
     known = all(f.code != "orientation-unknown" for f in findings)
-    volume = CTVolume(hu, AFFINE)
+    volume, box = CTVolume(hu, AFFINE), Box((5, 20, 15), (35, 90, 115))
     return CaseResult(
         probability=0.37,
         decision=Decision("negative", 0.8),
@@ -29,7 +30,10 @@ def made_up_case(*findings: Finding) -> CaseResult:
         lung_millilitres=(2500.0, 2300.0),
         quantification=quantify(volume, Overlay(lungs, AFFINE), sides_known=known),
         heatmap=Overlay(heat, AFFINE),
-        box=Box((5, 20, 15), (35, 90, 115)),
+        map_evidence=map_evidence(
+            Overlay(heat, AFFINE), Overlay(lungs, AFFINE), volume, box, sides_known=known
+        ),
+        box=box,
         findings=findings,
         scan=Scan(volume, {"series_uid": "1.2.3"}),
         clinical=Clinical(age=61, sex="F", comorbidity=False),

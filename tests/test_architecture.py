@@ -40,6 +40,7 @@ HOMES = {
     "pandas": {"prognosis"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
+    "weasyprint": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},
     "platformdirs": {"cli"},

@@ -28,8 +28,9 @@ class SourceSlice(NamedTuple):
 class Origin:
     """The series a scan was read from.
 
-    The only part of a scan that says whose it is. It goes into DICOM objects of the same study and nowhere
-    else: not into records, reports, messages or file names, and not into what `repr` shows.
+    The only part of a scan that says whose it is. It goes into DICOM objects of the same study, into a report
+    that was asked to name the patient, and nowhere else: not into records, other reports, messages or file
+    names, and not into what `repr` shows.
 
     Attributes:
         slices: in the order of the acquired grid.
