@@ -347,6 +347,19 @@ def test_of_one_class_the_page_says_why_there_is_no_diagnosis(tmp_path):
     assert any("training: 107 patients with COVID-19 only" in text for text in texts)
 
 
+def test_a_training_set_of_one_class_keeps_its_prognosis(tmp_path, monkeypatch):
+    """Youden's threshold, the default, cannot be had of the positives alone; the Cox model can."""
+    rows, found = few()
+    rows = [row for row in rows if row["label"] == "covid" or row["set"] != "training"]
+    seen = []
+    monkeypatch.setattr("covid19net.study.report.compose", lambda results, _: seen.append(results) or ())
+    run_study(written(tmp_path, rows, found), tmp_path / "study", QUICK)
+    (results,) = seen
+    assert results.diagnosis is None
+    assert "threshold 'youden' needs both classes" in results.absent[0]
+    assert results.prognoses[0].model is not None
+
+
 def test_nothing_at_all_is_refused(tmp_path):
     rows, found = few()
     bare = [{"patient_id": row["patient_id"], "set": row["set"]} for row in rows]
