@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from covid19net.errors import InputError
+from covid19net.errors import EmptySampleError, InputError
 from covid19net.prognosis.model import About
 from covid19net.study import prognosis_tables as tables
 from covid19net.study.grades import grades_of
@@ -161,7 +161,7 @@ def old_gap(i, row):
 
 
 def test_a_missing_age_is_refused_with_its_rows(tmp_path):
-    with pytest.raises(InputError, match=r"column age is empty in rows .*choose to exclude"):
+    with pytest.raises(InputError, match=r"age is empty in rows .*choose to exclude.*--missing median"):
         studied(with_rows(tmp_path, old_gap))
 
 
@@ -195,6 +195,24 @@ def test_a_set_in_which_nobody_is_left_does_not_stop_the_others(tmp_path):
     study = studied(sets, options=replace(OPTIONS, missing="exclude"))
     assert list(study.sets) == ["training", "validation 1"]
     assert any("validation 3" in note and "nobody is left" in note for note in study.notes)
+
+
+def test_a_fault_is_known_by_its_kind_and_not_by_its_words(tmp_path, monkeypatch):
+    def empty(*_, **__):
+        raise EmptySampleError("said in other words")
+
+    monkeypatch.setattr("covid19net.study.prognosis.clinical", empty)
+    said = studied(with_rows(tmp_path, lambda _, row: row))
+    assert said == "discharge is not studied: training: said in other words"
+
+
+def test_a_stay_in_intensive_care_without_its_day_costs_that_end_point_alone(tmp_path):
+    first = next(i for i, row in enumerate(cohort()[0]) if row["set"] == "training" and row["icu"])
+    sets = with_rows(tmp_path, lambda i, row: row | ({"icu_days": ""} if i == first else {}))
+    said = studied(sets, "icu")
+    assert said.startswith("intensive care is not studied: training: follow-up: row ")
+    assert f"row {first + 2} column icu_days is empty" in said
+    assert studied(sets).model is not None
 
 
 def test_contradictions_of_the_follow_up_are_refused(tmp_path):

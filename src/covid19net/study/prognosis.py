@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from covid19net.cohort import clinical, is_in_time
-from covid19net.errors import InputError
+from covid19net.errors import EmptySampleError, InputError
 from covid19net.features import FEATURES
 from covid19net.prognosis.competing import CauseRow, cause_specific
 from covid19net.prognosis.cox import CoxTable, Univariable, cox_table, per_sd, univariable
@@ -77,7 +77,7 @@ def followed_sets(
     """Every set with follow-up to an end point, the training set first; and why others are absent.
 
     Raises:
-        InputError: clinical values are missing and are to be refused, or follow-up that contradicts itself.
+        InputError: clinical values are missing and are to be refused.
     """
     found, notes = {}, []
     reference = sets[options.training].followed().patients
@@ -87,11 +87,13 @@ def followed_sets(
             continue
         try:
             table = clinical(part.patients, options.missing, reference=reference)
-            kept = part[np.isin(np.arange(len(part.patients)), table.kept)]
+        except EmptySampleError as fault:
+            notes.append(f"{name}: {fault}")
+            continue
+        kept = part[np.isin(np.arange(len(part.patients)), table.kept)]
+        try:
             outcome = outcome_of(kept.patients, end_point)
-        except InputError as fault:
-            if not str(fault).startswith(("no event", "nobody is left")):
-                raise
+        except InputError as fault:  # no event, or days of this event that contradict the stay
             notes.append(f"{name}: {fault}")
             continue
         covariates = np.column_stack([kept.features, table.values])
