@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from dataclasses import replace
-from html.parser import HTMLParser
 import json
 import re
 
@@ -16,28 +15,13 @@ from covid19net.prognosis.model import Clinical, predict
 from covid19net.prognosis.model_file import read_model
 from covid19net.study.results import Source
 from covid19net.study.run import OWN, run_study
+from tests.html_reader import Reader
 from tests.study_cohort import OPTIONS, WEIGHTS, cohort, written
 
 QUICK = replace(OPTIONS, draws=0, end_points=())
 BANNER = "Demonstration: patients or weights are synthetic"
 HOSTILE = '<img src=x onerror="alert(1)">'
 FORMULA = '=HYPERLINK("http://x.example","y")'
-
-
-class Reader(HTMLParser):
-    """Tags with their attributes, and the text between."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.texts = [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if data.strip():
-            self.texts.append(data.strip())
 
 
 def refused(constant):
@@ -191,6 +175,34 @@ def test_the_page_holds_paper_audit_methods_and_checklists(html):
     ):
         assert said in text, said
     assert text.count("Figure 4") == 1
+
+
+def test_few_events_a_candidate_are_said_everywhere(whole, html, record):
+    """Counted in the manifest: 64 DL features, age, sex and comorbidity are offered; ten events for each
+    are the rule of Peduzzi et al. 1995."""
+    ill = [row for row in cohort()[0] if row["set"] == "training" and row["label"] == "covid"]
+    texts = Reader(html).texts
+    for number, (name, column) in enumerate((("discharge", "discharged"), ("intensive care", "icu"))):
+        events = sum(bool(row[column]) for row in ill)
+        support = record["prognoses"][number]["support"]
+        assert (support["events"], support["candidates"]) == (events, 67)
+        assert support["events_per_candidate"] == pytest.approx(events / 67)
+        said = f"{name}: overfitting is to be expected: {events} events for 67 candidate covariates"
+        assert any(line.startswith(f"WARNING: {said}") and "Peduzzi" in line for line in whole[1].lines)
+        place = next(i for i, text in enumerate(texts) if text.startswith(said))
+        assert place < texts.index("Contents")
+
+
+def test_who_is_counted_and_what_was_not_estimated_stands_beside_the_figures(html):
+    text = " ".join(Reader(html).texts)
+    care = text[text.index("Risk groups: intensive care", text.index("Reporting checklists") + 100) :]
+    risk, ranks = care.index("immortal time"), care.index("(optimism) was not estimated here")
+    assert risk < care.index("Kaplan-Meier curves of the risk groups, intensive care") < ranks
+    for figure in ("Kaplan-Meier curves of the risk groups", "Cumulative incidence after Aalen and Johansen"):
+        caption = care[care.index(figure) :]
+        assert "Of those followed for more than 5 days." in caption[:300]
+    assert text.count("was not estimated here") == 1  # it was for discharge
+    assert text.count("for the other end points it was not estimated") == 1
 
 
 def test_the_banner_is_there_exactly_when_a_patient_is_synthetic(html, hostile):

@@ -66,6 +66,8 @@ def summary(results: Results) -> list[str]:
             lines.append(
                 f"{study.word}, {named}: concordance {tables.ratio(judged.concordance)}, log-rank p {p}"
             )
+        warning = study.support.warning
+        lines += [f"WARNING: {study.word}: {warning}"] if warning else []
     return lines + list(results.absent)
 
 
