@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import replace
+import hashlib
 import json
 import re
 
@@ -210,6 +211,32 @@ def test_the_banner_is_there_exactly_when_a_patient_is_synthetic(html, hostile):
     page = (hostile[0] / "report.html").read_text()
     assert page.count(BANNER) == 1
     assert json.loads((hostile[0] / "results.json").read_text())["demonstration"] is True
+
+
+def test_who_made_the_baseline_is_said_below_each_decision_curve(html):
+    captions = [text for text in Reader(html).texts if text.startswith("Decision curves, ")]
+    fitted = "The density baseline was fitted on the training set"
+    assert len(captions) == 4
+    assert all(fitted in caption for caption in captions)
+    own = [caption for caption in captions if f"{fitted}, which it judges too kindly." in caption]
+    assert [caption.split(":")[0] for caption in own] == [
+        "Decision curves, training",
+        "Decision curves, training-viral",
+    ]
+
+
+def test_the_paper_is_audited_in_words(html):
+    texts = Reader(html).texts
+    assert any(text.startswith("Training, lower limit of the AUC: impossible") for text in texts)
+    assert not any("auc_low" in text for text in texts)
+
+
+def test_the_record_names_the_files_that_were_read(quick):
+    """By coreutils' rule: SHA-256 of the bytes on disk."""
+    folder, source = quick
+    said = json.loads((folder / "one" / "results.json").read_text())["inputs_sha256"]
+    files = {"manifest": source.manifest, "features": source.features}
+    assert said == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
 def test_progress_is_told_by_stage(whole):
