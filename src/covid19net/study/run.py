@@ -110,7 +110,12 @@ def _digest(path: Path) -> str:
 
 
 def compute(source: Source, material: Material, options: Options, tell: Progress) -> Results:
-    """Every number of the study."""
+    """Every number of the study.
+
+    Raises:
+        InputError: features of different weights, nobody to learn from, or nothing that can be studied.
+    """
+    _ = material.weights_sha256  # asked for now: features of two networks cost a line, not hours
     sets = study_sets(material.patients, material.found, options.training)
     tell("diagnosis", 0.0)
     threshold = material.card.options.get("threshold") if material.card else None
