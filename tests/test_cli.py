@@ -182,7 +182,9 @@ def test_a_scan_that_names_nobody_cannot_be_identified_and_is_not_analyzed(capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_a_second_demo_replaces_the_patient_of_the_first(capsys, tmp_path):
+def test_a_second_demo_replaces_the_patient_of_the_first(capsys, tmp_path, phantom, monkeypatch):
+    """With a coarse patient; `.ci/run` makes the real one."""
+    monkeypatch.setattr("covid19net.phantom.demo_case", lambda _seed: phantom)
     (tmp_path / "dicom").mkdir()
     (tmp_path / "dicom" / "slice-9999.dcm").write_bytes(b"of an earlier, taller patient")
     code, _, err = run(capsys, "demo", "--out", tmp_path)
