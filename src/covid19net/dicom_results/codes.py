@@ -19,16 +19,17 @@ OWN = {
     "risk_group": ("STAY-RISK-GROUP", "Risk group of a long stay"),
     "median_stay": ("STAY-MEDIAN", "Median expected stay in hospital"),
     "mean_stay": ("STAY-MEAN", "Mean expected stay in hospital within the follow-up"),
-    "ground_glass": ("GROUND-GLASS-SHARE", "Share of the lung with the density of ground glass"),
-    "consolidation": ("CONSOLIDATION-SHARE", "Share of the lung with the density of consolidation"),
+    "ground_glass": ("GGO-SHARE", "Share of the lung with the density of ground glass"),
+    "consolidation": ("CONS-SHARE", "Share of the lung with the density of consolidation"),
     "heat": ("GRAD-CAM", "Grad-CAM, percent of the scan's own largest value"),
     "intended_use": ("INTENDED-USE", "Intended use"),
+    "definition": ("DEFINITION", "Definition"),
     "warning": ("WARNING", "Warning"),
     "weights": ("WEIGHTS", "Model weights"),
     "report": ("REPORT", "Report of a chest CT analysis"),
 }
 # SNOMED CT by number: pydicom's dictionary has no names for these.
-LUNGS = {"right": ("3341006", "Right lung"), "left": ("44029006", "Left lung"), "both": ("39607008", "Lung")}
+LUNGS = {"right": ("3341006", "Right lung"), "left": ("44029006", "Left lung")}
 
 
 UNITS = {"ml": "milliliter"}  # of UCUM, that pydicom's dictionary lacks
@@ -51,7 +52,7 @@ def scheme() -> "Dataset":
 
 
 def lung(side: str) -> "Code":
-    """The right lung, the left lung, or both."""
+    """The right or the left lung."""
     from pydicom.sr.coding import Code
 
     value, meaning = LUNGS[side]

@@ -21,13 +21,8 @@ if TYPE_CHECKING:
 
 LUNGS = Kind(9001, "Lungs")
 HEAT = Kind(9002, "Suspicious areas")
-SEGMENTS = {"right": 1, "left": 2}  # values of the mask; "both": 1 where the sides are not known
-COLOURS = {"right": (0.0, 0.62, 0.45), "left": (0.34, 0.71, 0.91), "both": (0.34, 0.71, 0.91)}  # Okabe, Ito
-
-
-def sides_of(result: CaseResult) -> dict[str, int]:
-    """Lung -> number of its segment; one segment for both where the sides are not known."""
-    return dict(SEGMENTS) if result.sides_known else {"both": 1}
+SEGMENTS = {"right": 1, "left": 2}  # values of the mask; DICOM always says which side is which
+COLOURS = {"right": (0, 158, 115), "left": (86, 180, 233)}  # Okabe and Ito's green and blue
 
 
 def lung_segmentation(result: CaseResult, origin: Origin) -> "Segmentation":
@@ -43,7 +38,7 @@ def lung_segmentation(result: CaseResult, origin: Origin) -> "Segmentation":
         source_images=source_images(origin),
         pixel_array=on_slices(result.lungs, origin),
         segmentation_type="BINARY",
-        segment_descriptions=[_segment(result, side, n) for side, n in sides_of(result).items()],
+        segment_descriptions=[_segment(result, side, n) for side, n in SEGMENTS.items()],
         omit_empty_frames=False,
         content_label="LUNGS",
         content_description="Lung mask of covid19net",
@@ -73,7 +68,7 @@ def _segment(result: CaseResult, side: str, number: int) -> "SegmentDescription"
             version=plain(str(result.provenance["version"])),
             parameters={"weights_sha256": weights["sha256"]},
         ),
-        display_color=CIELabColor.from_rgb(*(round(255 * c) for c in COLOURS[side])),
+        display_color=CIELabColor.from_rgb(*COLOURS[side]),
     )
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from covid19net.dicom_results.codes import own, scheme, unit_of
-from covid19net.dicom_results.maps import sides_of
+from covid19net.dicom_results.codes import OWN, own, scheme, unit_of
+from covid19net.dicom_results.maps import SEGMENTS
 from covid19net.dicom_results.settle import TRACKING, Kind, card, equipment, label_of, plain, series, settle
 from covid19net.dicom_results.sources import source_images
 from covid19net.origin import Origin
 from covid19net.pipeline import CaseResult
+from covid19net.quantify import WINDOWS
 from covid19net.report.discharge import INTENDED_USE
 
 if TYPE_CHECKING:
@@ -85,10 +86,9 @@ def _groups(result: CaseResult, origin: Origin, lungs: "Dataset") -> "Iterator[G
     yield _diagnosis(result)
     if result.prognosis:
         yield _prognosis(result)
-    for side, number in sides_of(result).items():
-        yield _lung(result, side, _segment(origin, lungs, number))
-    if result.sides_known:
-        yield _lung(result, "both", None)
+    for number, region in enumerate(result.quantification.regions, start=3):
+        segment = _segment(origin, lungs, SEGMENTS[region]) if region in SEGMENTS else None
+        yield _region(result, region, number, segment)
 
 
 def _tracking(result: CaseResult, name: str, number: int) -> "TrackingIdentifier":
@@ -171,13 +171,21 @@ def _prognosis(result: CaseResult) -> "Group":
     )
 
 
-def _site(side: str) -> "FindingSite":
-    """The lung with its laterality, as context group 7198 and viewers expect it."""
+def _site(region: str) -> "FindingSite":
+    """Lung or zone of the lung, and laterality."""
     from highdicom.sr import FindingSite
     from pydicom.sr.codedict import codes
 
-    laterality = {"right": codes.SCT.Right, "left": codes.SCT.Left, "both": codes.SCT.RightAndLeft}
-    return FindingSite(codes.SCT.Lung, laterality[side])
+    zones = {
+        "upper": codes.SCT.UpperZoneOfLung,
+        "middle": codes.SCT.MiddleZoneOfLung,
+        "lower": codes.SCT.LowerZoneOfLung,
+    }
+    sides = {"right": codes.SCT.Right, "left": codes.SCT.Left}
+    words = region.split("-")
+    zone = next((zones[word] for word in words if word in zones), codes.SCT.Lung)
+    side = next((sides[word] for word in words if word in sides), codes.SCT.RightAndLeft)
+    return FindingSite(zone, side)
 
 
 def _segment(origin: Origin, lungs: "Dataset", number: int) -> "ReferencedSegment":
@@ -191,32 +199,37 @@ def _segment(origin: Origin, lungs: "Dataset", number: int) -> "ReferencedSegmen
     )
 
 
-def _lung(result: CaseResult, side: str, segment: "ReferencedSegment | None") -> "Group":
+def _region(result: CaseResult, region: str, number: int, segment: "ReferencedSegment | None") -> "Group":
+    """Volume and density of a part of the lungs."""
     from highdicom.sr import (
         MeasurementsAndQualitativeEvaluations,
         VolumetricROIMeasurementsAndQualitativeEvaluations,
     )
     from pydicom.sr.codedict import codes
 
-    name = {"right": "Right lung", "left": "Left lung", "both": "Both lungs"}[side]
+    found = result.quantification.regions[region]
     common = {
-        "tracking_identifier": _tracking(result, name, 3 + ("right", "left", "both").index(side)),
+        "tracking_identifier": _tracking(result, f"Lung, {region}", number),
         "finding_type": codes.SCT.Lung,
         "algorithm_id": _algorithm(result, "lungs"),
-        "finding_sites": [_site(side)],
-        "measurements": _lung_measurements(result, side),
+        "finding_sites": [_site(region)],
+        "measurements": [
+            _measurement(codes.SCT.Volume, round(found.millilitres, 1), unit_of("ml")),
+            _measurement(
+                codes.DCM.AttenuationCoefficient,
+                round(found.mean_hu, 1),
+                codes.UCUM.HounsfieldUnit,
+                codes.SCT.Mean,
+            ),
+            *(
+                _measurement(own(share), round(100 * getattr(found, share), 2), codes.UCUM.Percent)
+                for share in WINDOWS
+            ),
+        ],
     }
     if segment is None:
         return MeasurementsAndQualitativeEvaluations(**common)
     return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **common)
-
-
-def _lung_measurements(result: CaseResult, side: str) -> "list[Measurement]":
-    from pydicom.sr.codedict import codes
-
-    right, left = result.lung_millilitres
-    volume = {"right": right, "left": left, "both": right + left}[side]
-    return [_measurement(codes.SCT.Volume, round(volume, 1), unit_of("ml"))]
 
 
 def _texts(result: CaseResult) -> "Iterator[TextContentItem]":
@@ -224,6 +237,10 @@ def _texts(result: CaseResult) -> "Iterator[TextContentItem]":
     from highdicom.sr import TextContentItem
 
     lines = [("intended_use", INTENDED_USE)]
+    lines += [
+        ("definition", f"{OWN[share][1]}: {low} to below {high} HU, percent of the region")
+        for share, (low, high) in WINDOWS.items()
+    ]
     lines += [("warning", f"{finding.code}: {finding.message}") for finding in result.findings]
     lines += [
         ("weights", f"{network}: {weights['name']}, SHA-256 {weights['sha256']}")

@@ -43,10 +43,8 @@ def montage_object(result: CaseResult, origin: Origin) -> "SCImage":
         patient_orientation=("L", "P"),
         **series(PICTURE, result),
     )
-    if not result.sides_known:
-        dataset["PatientOrientation"].value = ""
     dataset.ImageType = ["DERIVED", "SECONDARY"]
-    dataset.BurnedInAnnotation = "NO"
+    dataset.BurnedInAnnotation, dataset.ConversionType = "NO", "WSD"
     dataset.DerivationDescription = "Chosen slices with lung outline and heat map"
     dataset.SourceImageSequence = _references(origin)
     settle(dataset, origin)

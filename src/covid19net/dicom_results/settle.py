@@ -26,6 +26,9 @@ NAME = "covid19net"
 LONG_STRING = 64  # characters of an LO element (PS3.5 6.2)
 PIXELS = (0x7FE00008, 0x7FE00010, 0x00420011)  # float and other pixels, encapsulated document
 WHEN = ("Content", "Acquisition", "Series", "Study")  # dates of the scan, the closest to it first
+MADE_AT = (
+    "InstanceCreationDate", "InstanceCreationTime", "DateOfSecondaryCapture", "TimeOfSecondaryCapture",
+)  # fmt: skip
 UNKNOWN_DATE, UNKNOWN_TIME = "19000101", "000000"
 REQUIRED = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
@@ -117,6 +120,7 @@ def _identify(dataset: "Dataset", origin: Origin) -> None:
 
     if "Rows" in dataset:
         dataset.BodyPartExamined = "CHEST"  # unpaired, so that no laterality of the series is asked for
+    dataset.set_original_encoding(False, True)  # as it will be written: raw elements stay untouched
     for keyword in REQUIRED:
         setattr(dataset, keyword, "")
     dataset.StudyInstanceUID = origin.study_uid
@@ -131,12 +135,14 @@ def _identify(dataset: "Dataset", origin: Origin) -> None:
 
 
 def _date(dataset: "Dataset", origin: Origin) -> None:
-    for keyword in ("InstanceCreationDate", "InstanceCreationTime"):
+    for keyword in MADE_AT:
         dataset.pop(keyword, None)
+    for item in dataset.get("ContributingEquipmentSequence", []):
+        item.pop("ContributionDateTime", None)
     date, time = UNKNOWN_DATE, UNKNOWN_TIME
     for prefix in WHEN:
         found = _text(origin, f"{prefix}Date")
-        if re.fullmatch(r"\d{8}", found):
+        if re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", found):
             date, time = found, _text(origin, f"{prefix}Time")
             break
     if not re.fullmatch(r"([01]\d|2[0-3])[0-5]\d[0-5]\d(\.\d{1,6})?", time):

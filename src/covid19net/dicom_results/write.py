@@ -1,6 +1,7 @@
 """The DICOM objects of a case on disk."""
 
 from pathlib import Path
+from warnings import catch_warnings
 
 from covid19net.dicom_results.maps import heat_map_object, lung_segmentation
 from covid19net.dicom_results.measurements import report
@@ -31,5 +32,6 @@ def write_dicom_results(
     objects = [lungs, heat, report(result, origin, lungs, heat), montage_object(result, origin)]
     if pdf is not None:
         objects.append(report_object(result, origin, pdf, identified=identified))
-    for name, dataset in zip(DICOM, objects, strict=False):
-        dataset.save_as(folder / name, enforce_file_format=True)
+    with catch_warnings(action="ignore"):  # pydicom's on elements of the patient would show what they hold
+        for name, dataset in zip(DICOM, objects, strict=False):
+            dataset.save_as(folder / name, enforce_file_format=True)
