@@ -16,6 +16,9 @@ SIDECAR = ".source.json"  # after the manifest's stem
 MADE = "-masks"  # folder of converted masks, after the manifest's stem
 LEADING = ("patient_id", "scan", "lungs", "collection", "set", "centre", "label", "type")
 SHOWN = 8  # differences in one message
+PHANTOMS = "covid19net-phantoms.txt"  # a file of this name says that the scans of its folder are synthetic
+PHANTOM_VENDOR = "covid19net phantom"  # so does this Manufacturer
+SYNTHETIC = "the scans are synthetic (phantoms): everything made of them is a demonstration"
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,29 @@ def write_manifest(
             "(--allow-incomplete) to have this noted"
         )
     _refuse_doubles(collection, gathered)
+    if are_phantoms(folder, gathered):
+        gathered.notes.insert(0, SYNTHETIC)
+        gathered.rows = [row | {"synthetic": "yes"} for row in gathered.rows]
     notes = [*gathered.notes, *(f"allowed: {line}" for line in differ), *doubts]
     write_table(out, manifest_rows(collection, gathered, out.parent))
     sidecar = out.with_name(out.stem + SIDECAR)
     write_whole(sidecar, json.dumps(source_of(collection, gathered, notes), indent=2) + "\n")
     return Written(out, sidecar, len(gathered.rows), tuple(notes))
+
+
+def are_phantoms(folder: Path, gathered: Gathered | None = None) -> bool:
+    """Whether a download is a miniature with phantoms for scans: a file in, above or right below its folder says so.
+
+    Args:
+        folder: of the download.
+        gathered: what was found in it; one header that says so is enough as well.
+    """
+    place = folder.resolve()
+    inside = [child for child in place.iterdir() if child.is_dir()]
+    rows = gathered.rows if gathered else []
+    return any((near / PHANTOMS).is_file() for near in (place, *place.parents, *inside)) or any(
+        str(row.get("vendor", "")).startswith(PHANTOM_VENDOR) for row in rows
+    )
 
 
 def refuse_use(collection: Collection, use: str) -> None:
