@@ -749,7 +749,7 @@ def test_zip_archives_are_refused_even_when_harmless(diagnosis):
 
 
 def test_networks_trained_apart_become_one_set(diagnosis, tmp_path):
-    """Every byte is copied; a task that two folders hold is refused, for nobody could know which was meant."""
+    """Every byte is copied; a task that two folders hold is refused: which is meant?"""
     lungs = write_weights(tmp_path / "lungs", "lungs", tensors_of(DenseNetFPN(4, 4)), **FIELDS, options=SMALL)
     made = join_sets([lungs.path.parent, diagnosis.path.parent], tmp_path / "both")
     assert set(made) == {"lungs", "diagnosis"}
@@ -759,7 +759,7 @@ def test_networks_trained_apart_become_one_set(diagnosis, tmp_path):
     assert lung_weights(tmp_path / "both", None).card == lungs.card
     with pytest.raises(WeightsError, match="holds no lung network"):
         lung_weights(diagnosis.path.parent, None)
-    with pytest.raises(WeightsError, match="lungs weights are in .*lungs too"):
+    with pytest.raises(WeightsError, match=r"lungs weights are in .*lungs too"):
         join_sets([lungs.path.parent, tmp_path / "both"], tmp_path / "third")
     lungs.path.write_bytes(b"cut")
     with pytest.raises(WeightsError, match=lungs.card.sha256):

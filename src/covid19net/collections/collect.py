@@ -77,7 +77,7 @@ def write_manifest(
 
 
 def are_phantoms(folder: Path, gathered: Gathered | None = None) -> bool:
-    """Whether a download is a miniature with phantoms for scans: a file in, above or right below its folder says so.
+    """Whether a download has phantoms for scans: a file in, above or right below its folder says so.
 
     Args:
         folder: of the download.
