@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # torch is needed for development, conversion and GPUs, not for analysis on a CPU. The tested version is asked for
 # by name: an open range would fetch several gigabytes of CUDA libraries even where a CPU build is at hand.
 TORCH := torch==2.13.0
+# What sets the text of PDFs is a system library, which brings its fonts; without it only --pdf does not work.
+PANGO := (apt-get update -qq && apt-get install -y -qq libpango-1.0-0 libpangoft2-1.0-0 >/dev/null) \
+	|| echo "PDFs need the system library Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
 
 .PHONY: demo test test-slow train-demo study-demo lint bench keras-oracle clean
 
@@ -17,6 +20,7 @@ $(VENV)/.base: pyproject.toml
 $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -c "import weasyprint" 2>/dev/null || $(PANGO)
 	touch $@
 
 demo: $(VENV)/.base

@@ -1,10 +1,12 @@
 """What the tests of public collections share: miniature scans, tables and TCIA downloads in both styles."""
 
+from collections.abc import Mapping
 import csv
 import json
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 import pytest
@@ -14,6 +16,7 @@ from covid19net.cohort import read_manifest
 from covid19net.collections import collection_of, write_manifest
 from covid19net.errors import InputError
 from tests.dicom_files import chest, ct_slices, with_preamble, write
+from tests.drawn_objects import Drawn, segmentation, structure_set
 
 SHAPE = (12, 48, 40)
 SPACING = (8.0, 8.0, 5.0)  # mm along x, y, z; 320 mm wide
@@ -83,7 +86,9 @@ class Download:
         spacing = float(tags.pop("spacing", 5.0))
         place = np.eye(4)
         place[:3, :3] = np.array([[0, 0, 8.0], [0, 8.0, 0], [spacing, 0, 0]])
-        made = ct_slices(chest((count, *SHAPE[1:])), place=tags.pop("place", place), PatientID=patient)
+        hu = tags.pop("hu", None)
+        hu = chest((count, *SHAPE[1:])) if hu is None else hu
+        made = ct_slices(hu, place=tags.pop("place", place), PatientID=patient)
         uids = {
             "StudyInstanceUID": self._study(patient, study),
             "SeriesInstanceUID": generate_uid(prefix=None),
@@ -111,12 +116,27 @@ class Download:
         dataset.SOPClassUID, dataset.Modality, dataset.PatientID = sop_class, modality, patient
         dataset.SeriesInstanceUID = uid
         if of is not None:
-            import pydicom
-
             dataset.SourceImageSequence = [pydicom.Dataset()]
             first = pydicom.dcmread(next(of.iterdir()))
             dataset.SourceImageSequence[0].SeriesInstanceUID = first.SeriesInstanceUID
         dataset.save_as(path, enforce_file_format=False)
+        return path
+
+    def scan(self, patient: str, study: str, series: str, case: Drawn) -> Path:
+        """Write the CT series of a case."""
+        return self.add(patient, study, series, count=len(case.hu), hu=case.hu, place=case.place)
+
+    def drawn(self, patient: str, study: str, masks: Mapping[str, np.ndarray], of: Path, kind: str) -> Path:
+        """Write masks on a series as a segmentation (SEGMENTS) or a structure set (STRUCTURES); the file."""
+        slices = sorted(
+            (pydicom.dcmread(path) for path in of.iterdir()), key=lambda each: -each.InstanceNumber
+        )
+        make, modality = (segmentation, "SEG") if kind == SEGMENTS else (structure_set, "RTSTRUCT")
+        dataset = make(masks, slices)
+        uid = str(dataset.SeriesInstanceUID)
+        path = self._folder(patient, study, modality, uid, modality, 1) / "1-1.dcm"
+        path.parent.mkdir(parents=True)
+        dataset.save_as(path)
         return path
 
     def _study(self, patient: str, study: str) -> str:
@@ -149,3 +169,69 @@ class Download:
         """Write metadata.csv; the folder."""
         table(self.top / "metadata.csv", self.rows)
         return self.top
+
+
+def make_lctsc(folder: Path, cases: Mapping[str, Drawn], style: str = "names") -> Path:
+    """A miniature LCTSC: a CT and a structure set with `Lung_L`, `Lung_R` and `Heart` for each patient.
+
+    Args:
+        folder: where the download is to lie, one level down.
+        cases: by the patient's name, such as LCTSC-Train-S1-001.
+        style: of the download, "names" or "uids".
+
+    Returns:
+        The folder to give to `cohort from lctsc`.
+    """
+    load = Download(folder, "LCTSC", style)
+    for name, case in cases.items():
+        scan = load.scan(name, "03-03-2004 THORAX", "CT", case)
+        masks = {"Lung_L": case.left, "Lung_R": case.right, "Heart": _corner(case)}
+        load.drawn(name, "03-03-2004 THORAX", masks, scan, STRUCTURES)
+    return load.done()
+
+
+def make_lung1(folder: Path, cases: Mapping[str, Drawn], style: str = "names") -> Path:
+    """A miniature NSCLC-Radiomics: CT, segmentation, structure set for each patient, and the clinical table.
+
+    LUNG1-128 has no segmentation, as in the collection; even numbers have `Lungs-Total` instead of two lungs.
+
+    Args:
+        folder: where the download is to lie, one level down.
+        cases: by the patient's name, such as LUNG1-001.
+        style: of the download, "names" or "uids".
+
+    Returns:
+        The folder to give to `cohort from nsclc-radiomics`.
+    """
+    load = Download(folder, "NSCLC-Radiomics", style)
+    for name, case in cases.items():
+        scan = load.scan(name, "09-18-2008 StudyID", "CT", case)
+        both = case.left | case.right
+        lungs = (
+            {"Lungs-Total": both}
+            if int(name[-3:]) % 2 == 0
+            else {"Lung-Left": case.left, "Lung-Right": case.right}
+        )
+        load.drawn(name, "09-18-2008 StudyID", {"GTV-1": _corner(case)} | lungs, scan, STRUCTURES)
+        if name != "LUNG1-128":
+            load.drawn(name, "09-18-2008 StudyID", {"GTV-1": _corner(case)} | lungs, scan, SEGMENTS)
+    folder = load.done()
+    lung1_table(folder, list(cases))
+    return folder
+
+
+def _corner(case: Drawn) -> np.ndarray:
+    """A drawing that is no lung."""
+    mask = np.zeros_like(case.left)
+    mask[2:5, 2:8, 2:8] = True
+    return mask
+
+
+def lung1_table(folder: Path, names: list[str]) -> Path:
+    """The clinical table of NSCLC-Radiomics: the second patient's age is missing, and she is a woman."""
+    columns = ("PatientID", "age", "gender", "Survival.time", "deadstatus.event")
+    people = [
+        (name, "NA" if n == 1 else 60.25 + n, "female" if n == 1 else "male", 2165, 1)
+        for n, name in enumerate(names)
+    ]
+    return table(folder / "clinical.csv", [dict(zip(columns, person, strict=True)) for person in people])

@@ -9,7 +9,7 @@ from covid19net.cli import main
 from covid19net.errors import InputError
 from covid19net.evaluate import auc, audit, operating_point, read_results
 from covid19net.evaluate.areas import hanley_mcneil, smallest_error
-from covid19net.evaluate.audit import RULES, counts_of
+from covid19net.evaluate.audit import RULES, Doubt, counts_of
 from covid19net.evaluate.results import EXAMPLE
 from covid19net.evaluate.roc import placements
 
@@ -44,6 +44,16 @@ def test_the_papers_own_table():
     # ((102 - 1) (Q1 - A^2) + (124 - 1) (Q2 - A^2) + A (1 - A)) / (102 x 124), Q1 = A/(2 - A): se 0.0248.
     assert "Hanley-McNeil: 0.049, 0.82-0.92" in narrow[1].message
     assert len(found) == 7  # and no other: the other twelve rates rebuild from whole patients
+
+
+def test_a_doubt_in_words_needs_no_table():
+    said = [doubt.in_words for doubt in audit(read_results(EXAMPLE).rows)]
+    assert said[0].startswith("Training, lower limit of the AUC: impossible: ")
+    assert "Validation 2-viral, number of patients: impossible: 92 + 29 = 121, not 120" in said
+    assert (
+        Doubt(3, "", "ppv_high", "impossible", "why").in_words
+        == "row 3, upper limit of the PPV: impossible: why"
+    )
 
 
 def test_the_viral_cases_alone_with_28_the_accuracy_stays_wrong(doubts):

@@ -158,10 +158,33 @@ def test_no_identifying_text_reaches_results_or_messages(capsys, tmp_path, phant
     code, out, err = run(capsys, "analyze", folder, "-o", tmp_path / "out")
     assert code == 0
     assert "ROE" not in out + err
+    for name in ("result.json", "report.html"):
+        assert "ROE" not in (tmp_path / "out" / name).read_text()
+
+
+def test_a_report_names_the_patient_where_that_is_asked_for_and_nothing_else_does(capsys, tmp_path, phantom):
+    names = {"PatientName": "ROE^RICHARD", "PatientID": "ROE-77", "InstitutionName": "ROE HOSPITAL"}
+    write_dicom_series(phantom.volume, tmp_path / "scan", names)
+    code, out, err = run(capsys, "analyze", tmp_path / "scan", "-o", tmp_path / "out", "--identify")
+    assert code == 0
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "ROE, RICHARD" in report
+    assert "ROE-77" in report
+    assert "HOSPITAL" not in report
+    assert "ROE" not in out + err
     assert "ROE" not in (tmp_path / "out" / "result.json").read_text()
 
 
-def test_a_second_demo_replaces_the_patient_of_the_first(capsys, tmp_path):
+def test_a_scan_that_names_nobody_cannot_be_identified_and_is_not_analyzed(capsys, tmp_path, phantom_dicom):
+    code, out, err = run(capsys, "analyze", phantom_dicom, "-o", tmp_path / "out", "--identify")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "does not say whose it is" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_demo_replaces_the_patient_of_the_first(capsys, tmp_path, phantom, monkeypatch):
+    """With a coarse patient; `.ci/run` makes the real one."""
+    monkeypatch.setattr("covid19net.phantom.demo_case", lambda _seed: phantom)
     (tmp_path / "dicom").mkdir()
     (tmp_path / "dicom" / "slice-9999.dcm").write_bytes(b"of an earlier, taller patient")
     code, _, err = run(capsys, "demo", "--out", tmp_path)

@@ -8,10 +8,25 @@ import pytest
 
 from covid19net.collections.layout import records_of
 from covid19net.collections.tcia import contrast_of
-from tests.collections_made import SEGMENTS, STRUCTURES, Download, cells, made, refused, table
+from covid19net.io import read_ct
+from covid19net.train.images import read_mask
+from tests.collections_made import (
+    SEGMENTS,
+    STRUCTURES,
+    Download,
+    cells,
+    lung1_table,
+    made,
+    make_lctsc,
+    make_lung1,
+    refused,
+    table,
+)
 from tests.dicom_files import localizer, write
+from tests.drawn_objects import chest_drawn, phantom_drawn, segmentation, turned
 
 STYLES = pytest.mark.parametrize("style", ["names", "uids"])
+CASES = [chest_drawn(seed) for seed in range(4)]
 CORONAL = np.array([[0, 0, 8.0, 0], [8.0, 0, 0, 0], [0, -8.0, 0, 0], [0, 0, 0, 1]])
 
 
@@ -98,8 +113,6 @@ def test_nsclc_radiogenomics(tmp_path, style):
 
 
 def _spacing(folder):
-    from covid19net.io import read_ct
-
     return read_ct(folder).volume.spacing[0]
 
 
@@ -126,8 +139,9 @@ def test_a_folder_with_files_of_another_patient_is_refused(tmp_path):
 def test_metadata_csv_may_lie_above_the_folder_that_is_given(tmp_path, style):
     load = Download(tmp_path, "LCTSC", style)
     load.add("LCTSC-Train-S1-001", "03-03-2004 THORAX", "CT")
-    scan = load.add("LCTSC-Train-S1-002", "03-03-2004 THORAX", "CT")
-    load.mask("LCTSC-Train-S1-002", "03-03-2004 THORAX", "", STRUCTURES, scan)
+    scan = load.scan("LCTSC-Train-S1-002", "03-03-2004 THORAX", "CT", CASES[0])
+    masks = {"Lung_L": CASES[0].left, "Lung_R": CASES[0].right}
+    load.drawn("LCTSC-Train-S1-002", "03-03-2004 THORAX", masks, scan, STRUCTURES)
     folder = load.done() / "LCTSC"
     folder.mkdir()
     (folder.parent / "LCTSC-Train-S1-002").rename(folder / "LCTSC-Train-S1-002")
@@ -268,47 +282,184 @@ def test_ricord(tmp_path, style):
 # --- lungs drawn as DICOM objects
 
 
+def lungs_of(row):
+    """The mask of a manifest's row as training reads it: refused where it is not on the scan's grid."""
+    return read_mask(row["lungs"], read_ct(row["scan"]).volume)
+
+
 @STYLES
 def test_lctsc(tmp_path, style):
-    load = Download(tmp_path, "LCTSC", style)
-    for name in ("LCTSC-Train-S1-001", "LCTSC-Test-S3-204"):
-        scan = load.add(name, "03-03-2004 THORAX", "CT")
-        load.mask(name, "03-03-2004 THORAX", "", STRUCTURES, scan)
-    load.add("LCTSC-Test-S2-101", "03-03-2004 THORAX", "CT")
-    folder = load.done()
+    """Scans stored from the feet, from the head, prone, and with columns from the back to the front."""
+    names = ["LCTSC-Train-S1-001", "LCTSC-Test-S3-204", "LCTSC-Train-S2-012", "LCTSC-Test-S1-101"]
+    stored = dict(zip(names, [(), (0,), (1, 2), (1,)], strict=True))
+    cases = {name: turned(CASES[n], axes) for n, (name, axes) in enumerate(stored.items())}
+    folder = make_lctsc(tmp_path, cases, style)
     rows, beside = made("lctsc", folder)
     assert {(r["id"], r["centre"], r["set"]) for r in rows} == {
         ("LCTSC-Train-S1-001", "S1", "training"),
         ("LCTSC-Test-S3-204", "S3", "validation"),
+        ("LCTSC-Train-S2-012", "S2", "training"),
+        ("LCTSC-Test-S1-101", "S1", "validation"),
     }
+    for row in rows:
+        upright = CASES[names.index(row["id"])]
+        np.testing.assert_array_equal(lungs_of(row), upright.left | upright.right)
     for row in cells(folder):
         assert row["object_kind"] == "RTSTRUCT"
         assert (folder.parent / "out" / row["lung_object"]).is_file()
-        assert "lungs" not in row  # they are not on the scan's grid yet
-    assert "allowed: LCTSC-Test-S2-101: no axial CT, or no structure set" in beside["notes"]
-    refused("lctsc", folder, "patients: 3 found, 60 published", allow_incomplete=False)
+        assert row["lungs"].startswith("manifest-masks/LCTSC-")
+    assert beside["counts"]["lung masks from RTSTRUCT"] == {"found": 4, "published": None}
+    refused("lctsc", folder, "patients: 4 found, 60 published", allow_incomplete=False)
+
+
+def test_a_patient_whose_mask_is_not_of_the_scan_is_left_out(tmp_path):
+    """Each with its reason, and the others stay; only what is not there at all is a gap."""
+    load = Download(tmp_path, "LCTSC", "uids")
+    study, case = "03-03-2004 THORAX", CASES[0]
+    masks = {"Lung_L": case.left, "Lung_R": case.right}
+    nothing, column = np.zeros_like(case.left), np.broadcast_to(np.arange(case.hu.shape[2]), case.hu.shape)
+    sides = column >= 20, column < 20
+    drawn = {
+        "001": masks,
+        "002": {"Lung_L": case.right, "Lung_R": case.left},  # as in a picture that was flipped
+        "003": {"Lung_L": case.left},
+        "004": {"Heart": case.left},
+        "005": {name: (case.hu < -900) & side for name, side in zip(masks, sides, strict=True)},
+        "006": {name: (case.hu > -100) & side for name, side in zip(masks, sides, strict=True)},
+        "007": masks | {"Lung_R": nothing},
+    }
+    for number, each in drawn.items():
+        name = f"LCTSC-Train-S1-{number}"
+        scan = load.scan(name, study, "CT", case)
+        load.drawn(name, study, each, scan, STRUCTURES)
+    other = load.scan("LCTSC-Train-S1-008", study, "CT", case)
+    path = load.drawn("LCTSC-Train-S1-008", study, masks, other, STRUCTURES)
+    dataset = pydicom.dcmread(path)
+    for structure in dataset.StructureSetROISequence:
+        structure.ReferencedFrameOfReferenceUID = "1.2.3"
+    dataset.save_as(path)
+    load.scan("LCTSC-Test-S2-101", study, "CT", case)
+    folder = load.done()
+    rows, beside = made("lctsc", folder)
+    assert [row["id"] for row in rows] == ["LCTSC-Train-S1-001"]
+    left_out = {n[15:18]: n.split("RTSTRUCT: ")[1] for n in beside["notes"] if " left out: " in n}
+    assert left_out == {
+        "002": "the left lung lies right of the right one",
+        "003": "one lung is drawn",
+        "004": "no lungs are drawn",
+        "005": "most of the mask has the Hounsfield units of no lung: it is not of this scan",
+        "006": "most of the mask has the Hounsfield units of no lung: it is not of this scan",
+        "007": "one lung is drawn",
+        "008": "1-1.dcm: drawn in another frame of reference than the scan's",
+    }
+    assert {what: beside["counts"][what]["found"] for what in beside["counts"] if "left out" in what} == {
+        "lungs not drawn, left out": 3,
+        "mask does not fit, left out": 4,
+    }
+    assert "allowed: LCTSC-Test-S2-101: no axial CT, or no RTSTRUCT" in beside["notes"]
+
+
+def test_slices_that_were_not_drawn_within_a_lung_are_unknown(tmp_path):
+    """Training leaves 255 out: a lung that was drawn on every other slice is no lesson in between."""
+    case = CASES[0]._replace(left=CASES[0].left.copy())
+    case.left[[5, 8]] = False
+    rows, beside = made("lctsc", make_lctsc(tmp_path, {"LCTSC-Train-S1-001": case}))
+    truth = (case.left | case.right).astype(np.uint8)
+    truth[[5, 8]] = 255
+    np.testing.assert_array_equal(lungs_of(rows[0]), truth)
+    assert any("2 slices within a lung have no contour of it; unknown" in note for note in beside["notes"])
 
 
 @STYLES
 def test_nsclc_radiomics(tmp_path, style):
-    """The segmentation is named where its size is the CT's, else the structure set."""
-    load = Download(tmp_path, "NSCLC-Radiomics", style)
-    for name in ("LUNG1-001", "LUNG1-014", "LUNG1-128"):
-        scan = load.add(name, "09-18-2008 StudyID", "CT")
-        load.mask(name, "09-18-2008 StudyID", "Structures", STRUCTURES, scan)
-        if name != "LUNG1-128":
-            load.mask(name, "09-18-2008 StudyID", "Segmentation", SEGMENTS, scan)
-    folder = load.done()
-    people = [("LUNG1-001", 78.75, "male"), ("LUNG1-014", "NA", "female"), ("LUNG1-128", 60, "male")]
-    people = [
-        {"PatientID": n, "age": a, "gender": g, "Survival.time": 2165, "deadstatus.event": 1}
-        for n, a, g in people
-    ]
-    table(folder / "clinical.csv", people)
+    """The segmentation where there is one of the CT's size, else the structure set; two lungs or one mask."""
+    names = ["LUNG1-001", "LUNG1-014", "LUNG1-128", "LUNG1-003"]
+    stored = [(0,), (), (1, 2), (0, 1, 2)]
+    cases = {name: turned(CASES[n], stored[n]) for n, name in enumerate(names)}
+    folder = make_lung1(tmp_path, cases, style)
     rows, beside = made("nsclc-radiomics", folder)
     kinds = {c["patient_id"][-9:]: c["object_kind"] for c in cells(folder)}
-    assert kinds == {"LUNG1-001": "SEG", "LUNG1-014": "RTSTRUCT", "LUNG1-128": "RTSTRUCT"}
-    assert [(r.get("age"), r["sex"]) for r in rows] == [(78.75, "M"), (None, "F"), (60, "M")]
+    assert kinds == {
+        "LUNG1-001": "SEG",
+        "LUNG1-003": "SEG",
+        "LUNG1-014": "RTSTRUCT",
+        "LUNG1-128": "RTSTRUCT",
+    }
+    for row in rows:
+        upright = CASES[names.index(row["id"])]
+        np.testing.assert_array_equal(lungs_of(row), upright.left | upright.right)
+    people = {r["id"]: (r.get("age"), r["sex"]) for r in rows}
+    assert people == {
+        "LUNG1-001": (60.25, "M"),
+        "LUNG1-003": (63.25, "M"),
+        "LUNG1-014": (None, "F"),
+        "LUNG1-128": (62.25, "M"),
+    }
     assert not {"days", "died"} & set(cells(folder)[0])
     assert beside["counts"]["age missing"] == {"found": 1, "published": [22]}
+    assert beside["counts"]["lung masks from SEG"]["found"] == 2
     refused("nsclc-radiomics", folder, "refused for prognosis: survival until death", use="prognosis")
+
+
+def test_a_structure_set_steps_in_for_a_segmentation_that_does_not_fit(tmp_path):
+    """Of another size than the CT, or without lungs; where neither holds lungs, the patient is counted."""
+    load, study, case = Download(tmp_path, "NSCLC-Radiomics", "names"), "09-18-2008 StudyID", CASES[0]
+    masks = {"Lung-Left": case.left, "Lung-Right": case.right}
+    scans = {n: load.scan(f"LUNG1-{n}", study, "CT", case) for n in ("001", "002", "003")}
+    wide = load.scan("LUNG1-900", study, "CT", CASES[1])  # the segmentation's own, finer, in the same frame
+    slices = [pydicom.dcmread(path) for path in sorted(wide.iterdir())]
+    shutil.rmtree(load.top / "LUNG1-900")
+    load.rows.pop()
+    own = pydicom.dcmread(next(scans["001"].iterdir()))
+    for each in slices:
+        each.PixelSpacing = [4, 4]
+        each.FrameOfReferenceUID, each.PatientID = own.FrameOfReferenceUID, "LUNG1-001"
+    path = load.drawn("LUNG1-001", study, masks, scans["001"], SEGMENTS)
+    segmentation(masks, slices).save_as(path)
+    load.drawn("LUNG1-002", study, {"GTV-1": case.left}, scans["002"], SEGMENTS)
+    load.drawn("LUNG1-003", study, {"GTV-1": case.left}, scans["003"], SEGMENTS)
+    for n in ("001", "002"):
+        load.drawn(f"LUNG1-{n}", study, masks, scans[n], STRUCTURES)
+    load.drawn("LUNG1-003", study, {"Heart": case.left}, scans["003"], STRUCTURES)
+    folder = load.done()
+    lung1_table(folder, ["LUNG1-001", "LUNG1-002", "LUNG1-003"])
+    rows, beside = made("nsclc-radiomics", folder)
+    assert [row["id"] for row in rows] == ["LUNG1-001", "LUNG1-002"]
+    assert {c["object_kind"] for c in cells(folder)} == {"RTSTRUCT"}
+    for row in rows:
+        np.testing.assert_array_equal(lungs_of(row), case.left | case.right)
+    assert beside["counts"]["lungs not drawn, left out"]["found"] == 1
+    text = "\n".join(beside["notes"])
+    assert "LUNG1-001: RTSTRUCT taken, for SEG: 1-1.dcm: a frame of the segmentation does not lie on" in text
+    assert "LUNG1-002: RTSTRUCT taken, for SEG: no lungs are drawn" in text
+    assert "LUNG1-003 left out: SEG: no lungs are drawn; RTSTRUCT: no lungs are drawn" in text
+
+
+def test_an_object_belongs_to_the_series_it_names(tmp_path):
+    """Two CT of one patient, the finer one of another body: the drawing is of the coarser."""
+    load, study = Download(tmp_path, "LCTSC", "names"), "03-03-2004 THORAX"
+    scan = load.scan("LCTSC-Train-S1-001", study, "AVERAGE", CASES[0])
+    load.add("LCTSC-Train-S1-001", study, "FINE", spacing=2.0, count=30)
+    masks = {"Lung_L": CASES[0].left, "Lung_R": CASES[0].right}
+    load.drawn("LCTSC-Train-S1-001", study, masks, scan, STRUCTURES)
+    rows, _ = made("lctsc", load.done())
+    assert rows[0]["scan"].resolve() == scan.resolve()
+    np.testing.assert_array_equal(lungs_of(rows[0]), CASES[0].left | CASES[0].right)
+
+
+def test_the_masks_train_a_lung_network(tmp_path, phantom):
+    """A phantom patient's slices and mask, as `train lungs` takes them from the manifests."""
+    from covid19net.cohort import read_manifest
+    from covid19net.train.lung_cohort import SLICES, slices_of
+
+    case = turned(phantom_drawn(phantom), (0, 1, 2))
+    for name, folder in (
+        ("lctsc", make_lctsc(tmp_path / "a", {"LCTSC-Train-S1-001": case})),
+        ("nsclc-radiomics", make_lung1(tmp_path / "b", {"LUNG1-001": case})),
+    ):
+        rows, _ = made(name, folder)
+        np.testing.assert_array_equal(lungs_of(rows[0]), phantom.lungs.values > 0)
+        (patient,) = read_manifest(folder.parent / "out" / "manifest.csv", needs=["scan", "lungs"])
+        source = slices_of(patient, tmp_path / "cache")
+        assert len(source.mask) == SLICES
+        assert set(np.unique(source.mask)) == {0, 1}

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 import hashlib
 import json
 from pathlib import Path
@@ -178,13 +179,32 @@ def test_masks_in_bf16_overlap_those_in_f32(lungs, device):
 
 
 @pytest.mark.gpu
-def test_the_gpu_gives_the_evidence_of_the_cpu(diagnosis, image, evidence):
+def test_the_gpu_gives_the_evidence_of_the_cpu(image):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    other = engine.open_diagnosis(diagnosis, "cuda")(image)
-    assert other.logit == pytest.approx(evidence.logit, abs=1e-4)
-    assert distance(other.features, evidence.features) < 1e-4
-    assert distance(other.maps, evidence.maps) < 1e-4
+    weights = registry.bundled_files()["diagnosis"]
+    one, other = (engine.open_diagnosis(weights, device)(image) for device in ("torch-cpu", "cuda"))
+    assert other.logit == pytest.approx(one.logit, abs=1e-4)
+    assert distance(other.features, one.features) < 1e-4
+    assert distance(other.maps, one.maps) < 1e-4
+
+
+@pytest.mark.gpu
+def test_threads_that_share_a_gpu_get_the_numbers_of_one(image):
+    """TF32 is a setting of the whole process: no thread may bring it back while another computes."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    files = registry.bundled_files()
+    network, lungs = (
+        engine.open_diagnosis(files["diagnosis"], "cuda"),
+        engine.open_lungs(files["lungs"], "cuda"),
+    )
+    slices, alone = smooth_slices(8), network(image)
+    with ThreadPoolExecutor(8) as pool:
+        masks = [pool.submit(lungs, slices) for _ in range(20)]
+        found = list(pool.map(network, [image] * 20))
+        assert all(np.array_equal(mask.result(), masks[0].result()) for mask in masks)
+    assert all(np.array_equal(one.maps, alone.maps) and one.logit == alone.logit for one in found)
 
 
 # ---- streams -----------------------------------------------------------------------------------------------

@@ -124,6 +124,23 @@ def test_units_and_order_do_not_matter():
     assert other.coefficients[::-1] == pytest.approx(fit.coefficients)
 
 
+@pytest.mark.parametrize(("largest", "good"), [(1e99, True), (1e101, False), (1e200, False), (-1e308, False)])
+def test_numbers_whose_squares_overflow_are_refused_and_never_warned_of(largest, good):
+    """Floats end near 1.8e308: the square of 1e200 is none of them."""
+    large = COVARIATES.astype(float)
+    large[3, 1] = largest
+    if good:
+        assert np.isfinite(fit_logistic(LABEL, large, NAMES).probability(large)).all()
+        return
+    for reckon in (lambda: fit_logistic(LABEL, large, NAMES), lambda: _fitted().probability(large)):
+        with pytest.raises(InputError, match="covariate sex: values beyond"):
+            reckon()
+
+
+def _fitted():
+    return fit_logistic(LABEL, COVARIATES, NAMES)
+
+
 def test_what_is_no_covariate_is_refused():
     bad = COVARIATES.astype(float)
     bad[3, 1] = np.nan

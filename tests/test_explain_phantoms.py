@@ -20,7 +20,7 @@ ANHUI = next(centre for centre in CENTRES if centre.name == "Anhui")
 def patients():
     """Lung image, its box and the lesions in it, of patients with COVID-19 who look like it."""
     found, number = [], 0
-    while len(found) < 8:
+    while len(found) < 5:
         subject = draw_subject(Plan(ANHUI, "covid", number), Options(seed=77))
         number += 1
         lesions = subject.case.lesions.values > 0

@@ -36,6 +36,13 @@ def test_lung_volume_is_the_planted_one(case, phantom):
         assert given == pytest.approx(float((phantom.lungs.values == side).sum() * voxel), rel=0.12)
 
 
+def test_one_lung_has_one_volume(case):
+    regions = case.quantification.regions
+    voxel = np.prod(case.scan.volume.spacing) / 1000
+    for given, side, name in zip(case.lung_millilitres, (1, 2), ("right", "left"), strict=True):
+        assert given == regions[name].millilitres == pytest.approx((case.lungs.values == side).sum() * voxel)
+
+
 def test_the_result_is_complete_and_finite(case):
     assert 0 <= case.probability <= 1
     assert case.features.shape == (64,)
@@ -108,6 +115,8 @@ def test_no_side_is_told_apart_when_the_orientation_is_unknown(phantom, models):
     result = analyze(Scan(phantom.volume, findings=(doubt,)), models)
     assert not result.sides_known
     assert set(np.unique(result.lungs.values)) == {0, 1}
+    assert sum(result.lung_millilitres) == pytest.approx(result.quantification.regions["both"].millilitres)
+    assert set(result.quantification.regions) == {"both", "upper", "middle", "lower"}
 
 
 LIMIT = 1.0

@@ -31,9 +31,20 @@ def test_the_record_says_what_was_found_in_plain_json():
 
 def test_the_distance_from_the_training_images_is_recorded_where_it_is_known():
     known = replace(made_up_case(), feature_distance=Distance(7.5, 11.25))
-    assert SCHEMA == "covid19net-result/1.2"  # 1.0 had no distance, 1.1 no prognosis
+    assert SCHEMA == "covid19net-result/1.3"  # 1.0: no distance, 1.1: no prognosis, 1.2: no quantification
     assert json.loads(json.dumps(case_record(known)))["feature_distance"] == {"value": 7.5, "limit": 11.25}
     assert case_record(made_up_case())["feature_distance"] is None
+
+
+def test_the_lungs_are_measured_apart_from_the_network():
+    record = json.loads(json.dumps(case_record(made_up_case()), allow_nan=False))["quantification"]
+    assert record["windows_hu"] == {"ground_glass": [-700, -300], "consolidation": [-300, 100]}
+    # Each lung 30 x 70 x 40 voxels of 5 x 1.5 x 1.5 mm, at -850 HU throughout.
+    whole = {"millilitres": 945.0, "mean_hu": -850.0, "ground_glass": 0.0, "consolidation": 0.0}
+    assert record["regions"]["right"] == whole
+    assert record["regions"]["left-upper"] == whole | {"millilitres": 315.0}
+    unknown = case_record(made_up_case(Finding("orientation-unknown", "no side is certain")))
+    assert set(unknown["quantification"]["regions"]) == {"both", "upper", "middle", "lower"}
 
 
 def test_masks_overlay_the_ct_for_another_library(tmp_path):

@@ -1,7 +1,6 @@
 """The one-file page of a study, read back with an HTML parser."""
 
 from base64 import b64decode
-from html.parser import HTMLParser
 import re
 
 import pytest
@@ -18,29 +17,11 @@ from covid19net.report.study_page import (
     write_page,
 )
 from covid19net.table import Table
+from tests.html_reader import Reader
 
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7 * 7 }}</style><!--"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><path d="M0 0h9"/></svg>'
 TABLE = Table("table-1", "Patients", ("", "n"), (("all", "9"), ("  part", "4")), ("A note.",))
-
-
-class Reader(HTMLParser):
-    """Tags with their attributes, and the text between."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.texts = [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if data.strip():
-            self.texts.append(data.strip())
-
-    def all(self, name):
-        return [attributes for tag, attributes in self.tags if tag == name]
 
 
 def whole(name="Training"):

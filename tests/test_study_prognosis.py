@@ -5,11 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from covid19net.errors import InputError
+from covid19net.errors import EmptySampleError, InputError
 from covid19net.prognosis.model import About
+from covid19net.prognosis.outcome import Outcome
+from covid19net.prognosis.screen import Dropped
+from covid19net.prognosis.stepwise import Procedure
 from covid19net.study import prognosis_tables as tables
 from covid19net.study.grades import grades_of
 from covid19net.study.prognosis import EndPointStudy, study_end_point
+from covid19net.study.support import Support, support_of
 from tests.study_cohort import LONGER, OPTIONS, SHORTER, WEIGHTS, cohort, sets_of
 
 
@@ -161,7 +165,7 @@ def old_gap(i, row):
 
 
 def test_a_missing_age_is_refused_with_its_rows(tmp_path):
-    with pytest.raises(InputError, match=r"column age is empty in rows .*choose to exclude"):
+    with pytest.raises(InputError, match=r"age is empty in rows .*choose to exclude.*--missing median"):
         studied(with_rows(tmp_path, old_gap))
 
 
@@ -195,6 +199,24 @@ def test_a_set_in_which_nobody_is_left_does_not_stop_the_others(tmp_path):
     study = studied(sets, options=replace(OPTIONS, missing="exclude"))
     assert list(study.sets) == ["training", "validation 1"]
     assert any("validation 3" in note and "nobody is left" in note for note in study.notes)
+
+
+def test_a_fault_is_known_by_its_kind_and_not_by_its_words(tmp_path, monkeypatch):
+    def empty(*_, **__):
+        raise EmptySampleError("said in other words")
+
+    monkeypatch.setattr("covid19net.study.prognosis.clinical", empty)
+    said = studied(with_rows(tmp_path, lambda _, row: row))
+    assert said == "discharge is not studied: training: said in other words"
+
+
+def test_a_stay_in_intensive_care_without_its_day_costs_that_end_point_alone(tmp_path):
+    first = next(i for i, row in enumerate(cohort()[0]) if row["set"] == "training" and row["icu"])
+    sets = with_rows(tmp_path, lambda i, row: row | ({"icu_days": ""} if i == first else {}))
+    said = studied(sets, "icu")
+    assert said.startswith("intensive care is not studied: training: follow-up: row ")
+    assert f"row {first + 2} column icu_days is empty" in said
+    assert studied(sets).model is not None
 
 
 def test_contradictions_of_the_follow_up_are_refused(tmp_path):
@@ -236,6 +258,29 @@ def test_optimism_is_estimated_when_draws_are_asked_for(sets, discharge):
     assert study.optimism.draws == 2
     assert told[-1] == (2, 2)
     assert study.optimism.apparent.value == pytest.approx(study.sets["training"].concordance.value)
+
+
+def test_events_enough_are_no_reason_to_warn(discharge):
+    """By hand: ten candidates and 100 events are just enough, 99 are not."""
+    dropped = tuple(Dropped(f"f{i:02d}", "the same for every patient") for i in range(57))
+    selection = replace(discharge.selection, dropped=dropped)
+    outcome = Outcome(np.arange(1.0, 201), np.repeat([1, 0], 100))
+    assert support_of(outcome, selection, 67) == Support(100, 10, 10.0)
+    assert support_of(outcome, selection, 67).warning == ""
+    assert "99 events for 10 candidate covariates, 9.9 events a candidate" in Support(99, 10, 9.9).warning
+
+
+def test_small_p_values_of_a_selection_are_not_zero(sets):
+    """The planted effects have likelihood ratios far beyond 15.1, where p is 0.0001 (chi squared, df 1)."""
+    study = studied(sets, options=replace(OPTIONS, procedure=Procedure(criterion="p", most=2)))
+    table = tables.selection_table(study)
+    assert table.rows[1][2] == "< 0.0001"
+    assert not any(row[2] == "0.00" for row in table.rows)
+
+
+def test_the_causes_say_on_whom_their_covariates_were_selected(discharge):
+    assert discharge.causes
+    assert any("selected on these patients" in note for note in tables.causes_table(discharge).notes)
 
 
 def test_groups_beside_the_numbers_of_figure_4(discharge):

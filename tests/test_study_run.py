@@ -1,8 +1,9 @@
 """The whole study on disk, from a made-up cohort with stored features; and the command that makes it."""
 
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import replace
-from html.parser import HTMLParser
+import hashlib
 import json
 import re
 
@@ -16,6 +17,7 @@ from covid19net.prognosis.model import Clinical, predict
 from covid19net.prognosis.model_file import read_model
 from covid19net.study.results import Source
 from covid19net.study.run import OWN, run_study
+from tests.html_reader import Reader
 from tests.study_cohort import OPTIONS, WEIGHTS, cohort, written
 
 QUICK = replace(OPTIONS, draws=0, end_points=())
@@ -24,31 +26,24 @@ HOSTILE = '<img src=x onerror="alert(1)">'
 FORMULA = '=HYPERLINK("http://x.example","y")'
 
 
-class Reader(HTMLParser):
-    """Tags with their attributes, and the text between."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.texts = [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        if data.strip():
-            self.texts.append(data.strip())
-
-
 def refused(constant):
     raise AssertionError(f"{constant} is no JSON")
 
 
 def few(**more):
-    """Two sets without viral parts, of which a study takes seconds."""
+    """Two sets without viral parts and with strata of centre, sex and age, of which a study takes seconds."""
     rows, found = cohort(**more)
-    rows = [row | {"type": "", "severity": ""} for row in rows if row["set"] != "validation 3"]
+    bare = dict.fromkeys(("type", "severity", "thickness", "kernel", "vendor"), "")
+    rows = [row | bare for row in rows if row["set"] != "validation 3"]
     return rows, found
+
+
+@contextmanager
+def vectors_alone():
+    """Figures are drawn in one form instead of three: `whole` has all, test_report_figures their bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("covid19net.report.figures.METADATA", {"svg": {"Date": None}})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +73,9 @@ def quick(tmp_path_factory):
     """A study of two sets, and again from the features it stored."""
     folder = tmp_path_factory.mktemp("quick")
     source = written(folder, *few())
-    run_study(source, folder / "one", QUICK)
-    run_study(replace(source, features=folder / "one" / "features.csv"), folder / "two", QUICK)
+    with vectors_alone():
+        run_study(source, folder / "one", QUICK)
+        run_study(replace(source, features=folder / "one" / "features.csv"), folder / "two", QUICK)
     return folder, source
 
 
@@ -95,7 +91,8 @@ def hostile(tmp_path_factory):
         row["age"] = "" if i % 7 == 0 else row["age"]
     rows[0] |= {"patient_id": FORMULA, "synthetic": "yes"}  # has no features: a row of who is left out
     source = written(folder, rows, found)
-    report = run_study(source, folder / "study", replace(QUICK, missing="median"))
+    with vectors_alone():
+        report = run_study(source, folder / "study", replace(QUICK, missing="median"))
     return folder / "study", report
 
 
@@ -193,11 +190,65 @@ def test_the_page_holds_paper_audit_methods_and_checklists(html):
     assert text.count("Figure 4") == 1
 
 
+def test_few_events_a_candidate_are_said_everywhere(whole, html, record):
+    """Counted in the manifest: 64 DL features, age, sex and comorbidity are offered; ten events for each
+    are the rule of Peduzzi et al. 1995."""
+    ill = [row for row in cohort()[0] if row["set"] == "training" and row["label"] == "covid"]
+    texts = Reader(html).texts
+    for number, (name, column) in enumerate((("discharge", "discharged"), ("intensive care", "icu"))):
+        events = sum(bool(row[column]) for row in ill)
+        support = record["prognoses"][number]["support"]
+        assert (support["events"], support["candidates"]) == (events, 67)
+        assert support["events_per_candidate"] == pytest.approx(events / 67)
+        said = f"{name}: overfitting is to be expected: {events} events for 67 candidate covariates"
+        assert any(line.startswith(f"WARNING: {said}") and "Peduzzi" in line for line in whole[1].lines)
+        place = next(i for i, text in enumerate(texts) if text.startswith(said))
+        assert place < texts.index("Contents")
+
+
+def test_who_is_counted_and_what_was_not_estimated_stands_beside_the_figures(html):
+    text = " ".join(Reader(html).texts)
+    care = text[text.index("Risk groups: intensive care", text.index("Reporting checklists") + 100) :]
+    risk, ranks = care.index("immortal time"), care.index("(optimism) was not estimated here")
+    assert risk < care.index("Kaplan-Meier curves of the risk groups, intensive care") < ranks
+    for figure in ("Kaplan-Meier curves of the risk groups", "Cumulative incidence after Aalen and Johansen"):
+        caption = care[care.index(figure) :]
+        assert "Of those followed for more than 5 days." in caption[:300]
+    assert text.count("was not estimated here") == 1  # it was for discharge
+    assert text.count("for the other end points it was not estimated") == 1
+
+
 def test_the_banner_is_there_exactly_when_a_patient_is_synthetic(html, hostile):
     assert BANNER not in html
     page = (hostile[0] / "report.html").read_text()
     assert page.count(BANNER) == 1
     assert json.loads((hostile[0] / "results.json").read_text())["demonstration"] is True
+
+
+def test_who_made_the_baseline_is_said_below_each_decision_curve(html):
+    captions = [text for text in Reader(html).texts if text.startswith("Decision curves, ")]
+    fitted = "The density baseline was fitted on the training set"
+    assert len(captions) == 4
+    assert all(fitted in caption for caption in captions)
+    own = [caption for caption in captions if f"{fitted}, which it judges too kindly." in caption]
+    assert [caption.split(":")[0] for caption in own] == [
+        "Decision curves, training",
+        "Decision curves, training-viral",
+    ]
+
+
+def test_the_paper_is_audited_in_words(html):
+    texts = Reader(html).texts
+    assert any(text.startswith("Training, lower limit of the AUC: impossible") for text in texts)
+    assert not any("auc_low" in text for text in texts)
+
+
+def test_the_record_names_the_files_that_were_read(quick):
+    """By coreutils' rule: SHA-256 of the bytes on disk."""
+    folder, source = quick
+    said = json.loads((folder / "one" / "results.json").read_text())["inputs_sha256"]
+    files = {"manifest": source.manifest, "features": source.features}
+    assert said == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
 def test_progress_is_told_by_stage(whole):
@@ -340,11 +391,25 @@ def test_without_labels_there_is_a_prognosis_alone(tmp_path, monkeypatch):
 def test_of_one_class_the_page_says_why_there_is_no_diagnosis(tmp_path):
     rows, found = few()
     source = written(tmp_path, [row for row in rows if row["label"] == "covid"], found)
-    report = run_study(source, tmp_path / "study", QUICK)
+    with vectors_alone():
+        report = run_study(source, tmp_path / "study", QUICK)
     texts = Reader(report.page.read_text()).texts
     assert any("two classes are needed" in text for text in texts)
     assert "Table 2. Diagnosis" not in texts
     assert any("training: 107 patients with COVID-19 only" in text for text in texts)
+
+
+def test_a_training_set_of_one_class_keeps_its_prognosis(tmp_path, monkeypatch):
+    """Youden's threshold, the default, cannot be had of the positives alone; the Cox model can."""
+    rows, found = few()
+    rows = [row for row in rows if row["label"] == "covid" or row["set"] != "training"]
+    seen = []
+    monkeypatch.setattr("covid19net.study.report.compose", lambda results, _: seen.append(results) or ())
+    run_study(written(tmp_path, rows, found), tmp_path / "study", QUICK)
+    (results,) = seen
+    assert results.diagnosis is None
+    assert "threshold 'youden' needs both classes" in results.absent[0]
+    assert results.prognoses[0].model is not None
 
 
 def test_nothing_at_all_is_refused(tmp_path):

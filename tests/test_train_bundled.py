@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import ndimage
-import torch
 
+from covid19net.engine import open_lungs
 from covid19net.lungs import clean_up, split_sides
 from covid19net.phantom import Scanner, draw_patient, scan_slices
 from covid19net.preprocess import segmentation_affine, slice_inputs
 from covid19net.train.augment import standardized
 from covid19net.train.lung_data import copied, small_mask
 from covid19net.volume import CTVolume, spacing_of
-from covid19net.weights import load_network
 from covid19net.weights.registry import BUNDLED_FOLDER, weight_files
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -26,7 +25,8 @@ HELD_OUT = {
 
 @pytest.fixture(scope="module")
 def network():
-    return load_network(weight_files(BUNDLED_FOLDER)["lungs"])
+    """As in analysis, in f32."""
+    return open_lungs(weight_files(BUNDLED_FOLDER)["lungs"], "cpu", precision="f32")
 
 
 def dice(found, truth):
@@ -34,8 +34,7 @@ def dice(found, truth):
 
 
 def probability(network, inputs):
-    with torch.no_grad():
-        return np.stack([torch.sigmoid(network(torch.from_numpy(x)[None]))[0, 0].numpy() for x in inputs])
+    return np.stack(list(network.stream(inputs)))
 
 
 def whole_scan(network, volume):

@@ -10,21 +10,25 @@ from covid19net.train.images import Sample
 from covid19net.train.recipes import Stage
 from covid19net.train.schedule import Schedule
 
-TINY = (4, 8, 8)
+TINY = (4, 16, 20)
 STAGES = (Stage("tiny", TINY, Schedule(40, 8, 4e-3, average=0.8, judge_every=40)),)
 LINKED = 0.8  # share of patients whose slices follow the label
 
 
 def images(folder, seed, count):
-    """Noise without any sign of disease, smooth along z where slices are thick: 8 voxels against none."""
+    """Noise without any sign of disease, smooth along z where slices are thick: 8 voxels against none.
+
+    In each slice the noise is the same within the blocks whose mean the network is shown.
+    """
     folder.mkdir()
     rng, samples = np.random.default_rng(seed), []
     for k in range(count):
         positive = k % 2 == 0
         thick = positive if rng.random() < LINKED else not positive
-        image = rng.standard_normal((48, 240, 360), np.float32)
-        image = image.reshape(6, 8, 240, 360).mean(1).repeat(8, 0) if thick else image
-        np.save(folder / f"{k}.npy", (image / image.std()).astype(np.float16))
+        noise = rng.standard_normal((48, 240 // TINY[1], 360 // TINY[2]), np.float32)
+        noise = noise.reshape(6, 8, *noise.shape[1:]).mean(1).repeat(8, 0) if thick else noise
+        image = (noise / noise.std()).astype(np.float16)
+        np.save(folder / f"{k}.npy", image.repeat(TINY[1], 1).repeat(TINY[2], 2))
         patient = Patient(f"p{k}", k + 2, {"thickness": 8.0 if thick else 1.0})
         samples.append(Sample(folder / f"{k}.npy", positive, patient))
     return samples

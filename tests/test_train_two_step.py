@@ -22,6 +22,7 @@ from covid19net.weights import load_tensors, read_card
 AFFINE = np.array([[0, 0, 4.0, -150], [0, 4.0, 0, -150], [5.0, 0, 0, 0], [0, 0, 0, 1]])
 TINY = (4, 8, 8)
 STAGES = (Stage("tiny", TINY, Schedule(30, 8, 4e-3, average=0.8, judge_every=10, save_every=10)),)
+SHORT = (Stage("tiny", TINY, Schedule(9, 8, 4e-3, average=0.8, judge_every=3, save_every=3)),)
 
 
 def write_patient(folder, rng, positive):
@@ -65,7 +66,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def auxiliary(manifest, place):
-    plan = Plan(TASKS["auxiliary"], STAGES, name="toy-egfr", command="covid19net train auxiliary m.csv")
+    plan = Plan(TASKS["auxiliary"], SHORT, name="toy-egfr", command="covid19net train auxiliary m.csv")
     return train_task(manifest, plan, place)
 
 
@@ -122,8 +123,8 @@ def test_every_patient_is_scored_in_a_table(diagnosis):
 @pytest.mark.usefixtures("auxiliary")
 def test_metrics_of_each_step_are_lines_of_json(place):
     lines = [json.loads(line) for line in (place.work / "tiny.jsonl").read_text().splitlines()]
-    assert sum("loss" in line for line in lines) == 30
-    assert [line["step"] for line in lines if "score" in line] == [10, 20, 30]
+    assert sum("loss" in line for line in lines) == 9
+    assert [line["step"] for line in lines if "score" in line] == [3, 6, 9]
 
 
 def test_the_whole_network_is_transferred(auxiliary):
@@ -162,7 +163,7 @@ def test_a_manifest_without_the_column_is_refused_before_any_scan_is_read(manife
 
 def test_a_checkpoint_of_another_run_is_not_taken_for_this_one(manifest, place, auxiliary):
     """The same work folder with other starting weights or other patients: refused, not silently reused."""
-    plan = Plan(TASKS["auxiliary"], STAGES, start=auxiliary.path.parent)
+    plan = Plan(TASKS["auxiliary"], SHORT, start=auxiliary.path.parent)
     other = Workplace(place.out.parent / "other", place.work, place.cache)
     with pytest.raises(InputError, match="other patients or other starting weights"):
         train_task(manifest, plan, other)

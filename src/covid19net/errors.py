@@ -14,6 +14,10 @@ class InputError(Covid19netError, ValueError):
     """A scan, table or argument that cannot be used as it is (exit code 2)."""
 
 
+class EmptySampleError(InputError):
+    """A sample in which nobody is left (exit code 2)."""
+
+
 class VolumeError(InputError):
     """Slices or an array that do not make a regular CT volume (exit code 2)."""
 

@@ -21,11 +21,12 @@ from covid19net.engine import (
     open_lungs,
 )
 from covid19net.errors import WeightsError
-from covid19net.explain import grad_cam, heat_map
+from covid19net.explain import MapEvidence, check_map, grad_cam, heat_map, map_evidence, stability
 from covid19net.gate import check_hounsfield, check_lungs
 from covid19net.preprocess import AIR, lung_box, lung_image
 from covid19net.prognosis.model import Clinical, Prognosis, PrognosticModel, missing, predict
 from covid19net.prognosis.model_file import model_sha256
+from covid19net.quantify import Quantification, quantify
 from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
 from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan, upright
 from covid19net.weights import Card, WeightSet, find_set, lung_weights
@@ -65,8 +66,10 @@ class CaseResult:
         features: the 64-dimensional DL feature, float32, may be negative.
         lungs: on the CT's grid, uint8: 1 right lung, 2 left lung; 1 for both where the sides are not known.
         sides_known: whether the file says which side of the patient is which.
-        lung_millilitres: (right, left); of no use one by one where the sides are not known.
+        lung_millilitres: (right, left) of `lungs`; of no use one by one where the sides are not known.
+        quantification: volume and density of the lungs, by side and third; no output of a network.
         heatmap: on the CT's grid, uint8, percent of its own largest value.
+        map_evidence: what speaks for the map and against it; None for an empty one.
         box: the part of the CT the diagnosis network saw, in voxels.
         findings: what a reader must know, in the order found.
         scan: the scan itself.
@@ -85,7 +88,9 @@ class CaseResult:
     lungs: Overlay
     sides_known: bool
     lung_millilitres: tuple[float, float]
+    quantification: Quantification
     heatmap: Overlay
+    map_evidence: MapEvidence | None
     box: Box
     findings: tuple[Finding, ...]
     scan: Scan
@@ -143,7 +148,7 @@ def _card_of(card: Card) -> dict[str, object]:
     return {key: getattr(card, key) for key in keys}
 
 
-def _provenance(models: Models, *, every_slice: bool) -> dict[str, object]:
+def _provenance(models: Models, options: dict[str, object]) -> dict[str, object]:
     weights = models.weights
     return {
         "package": "covid19net",
@@ -155,7 +160,7 @@ def _provenance(models: Models, *, every_slice: bool) -> dict[str, object]:
             "diagnosis": _card_of(weights.diagnosis.card),
         },
         "engine": describe(models.lungs, models.diagnosis),
-        "options": {"every_slice": every_slice, "device": models.device},
+        "options": options | {"device": models.device},
     }
 
 
@@ -175,6 +180,16 @@ def segment(
     probability = lung_probability(volume, models.lungs, every_slice=every_slice, progress=step)
     clean = bool(models.weights.lungs.card.options.get("clean_up", True))
     return find_lungs(probability, clean=clean), probability
+
+
+def _sides(lungs: Lungs, quantification: Quantification) -> tuple[float, float]:
+    """Volumes of the (right, left) lung on the CT's own grid, so that there is one number for each lung."""
+    regions = quantification.regions
+    if not {"right", "left"} & regions.keys():
+        scale = regions["both"].millilitres / sum(lungs.millilitres)
+        return lungs.millilitres[0] * scale, lungs.millilitres[1] * scale
+    right, left = (regions[side].millilitres if side in regions else 0.0 for side in ("right", "left"))
+    return right, left
 
 
 def _distance(features: np.ndarray, reference: Reference | None) -> Distance | None:
@@ -225,11 +240,12 @@ def _bare_scan(volume: CTVolume) -> Scan:
     return Scan(upright(CTVolume(np.maximum(volume.hu, AIR), volume.affine)), findings=(padding,))
 
 
-def analyze(
+def analyze(  # noqa: PLR0913 - each is an option of its own
     scan: Scan | CTVolume,
     models: Models,
     *,
     every_slice: bool = False,
+    full_evidence: bool = False,
     clinical: Clinical | None = None,
     prognostic: PrognosticModel | None = None,
     progress: Progress | None = None,
@@ -240,6 +256,7 @@ def analyze(
         scan: from `read_ct`, or a bare volume in HU.
         models: from `load_models`.
         every_slice: segment every slice, as published, instead of slices up to 5 mm apart.
+        full_evidence: check also whether the heat map is stable, which takes two more runs of the network.
         clinical: what is known of the patient; kept with the result.
         prognostic: model of discharge, from `find_model`; without it there is no prognosis.
         progress: called with (stage, share done).
@@ -268,6 +285,12 @@ def analyze(
         on_ct = lungs_on_ct(lungs, chance, volume)
         if not sides_known:
             np.minimum(on_ct.values, 1, out=on_ct.values)
+        quantification = quantify(volume, on_ct, sides_known=sides_known)
+        shown = map_evidence(heat, on_ct, volume, image.box, sides_known=sides_known)
+    if shown and full_evidence:
+        with _timed(seconds, "stability", progress):
+            shown = replace(shown, stability=stability(image.values, models.diagnosis, evidence))
+    findings += check_map(shown)
     if not cam.any():
         findings += (Finding("empty-heatmap", "no place of the scan argues for COVID-19: the map is empty"),)
     distance = _distance(evidence.features, models.reference)
@@ -283,13 +306,16 @@ def analyze(
         features=evidence.features,
         lungs=on_ct,
         sides_known=sides_known,
-        lung_millilitres=lungs.millilitres,
+        lung_millilitres=_sides(lungs, quantification),
+        quantification=quantification,
         heatmap=heat,
+        map_evidence=shown,
         box=image.box,
         findings=findings,
         scan=scan,
         clinical=clinical,
-        provenance=_provenance(models, every_slice=every_slice) | _provenance_of(prognostic),
+        provenance=_provenance(models, {"every_slice": every_slice, "full_evidence": full_evidence})
+        | _provenance_of(prognostic),
         seconds=seconds,
         feature_distance=distance,
         prognosis=prognosis,

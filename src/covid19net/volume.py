@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from covid19net.errors import VolumeError
+from covid19net.origin import Origin
 
 SMALLEST_SPACING = 1e-3  # mm; anything below is a damaged header, not a voxel
 LARGEST_SPACING = 100.0  # mm; metre or micrometre units give values outside these bounds
@@ -123,11 +124,13 @@ class Scan:
         headers: plain values without anything that names a person: UIDs, modality, scanner model, kernel,
             kV, slice thickness; what the format does not carry is absent.
         findings: what was chosen, skipped or doubted while reading.
+        origin: the DICOM slices it was read from, and whose they are; None for other formats.
     """
 
     volume: CTVolume
     headers: dict[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    origin: Origin | None = field(default=None, repr=False)
 
 
 def spacing_of(affine: np.ndarray) -> tuple[float, float, float]:

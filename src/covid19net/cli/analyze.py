@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from covid19net.cli.output import Output
 from covid19net.cli.terminal import (
     DeviceOption,
     EverySliceOption,
@@ -25,7 +26,6 @@ from covid19net.errors import Covid19netError, InputError, naming
 
 if TYPE_CHECKING:
     from covid19net.pipeline import CaseResult, Models
-    from covid19net.prognosis.model import Clinical
     from covid19net.volume import Scan
 
 
@@ -46,11 +46,26 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         str, typer.Option(help="Prognostic model: 'bundled', 'none', or a file. Needs age, sex, comorbidity.")
     ] = "bundled",
     every_slice: EverySliceOption = False,
+    evidence: Annotated[
+        str,
+        typer.Option(
+            help="Of the heat map: 'basic', or 'full' with its stability, which takes seconds more."
+        ),
+    ] = "basic",
     series: SeriesOption = None,
     allow_irregular: IrregularOption = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="DICOM results too, in OUT/dicom, for the study of the scan.")
+    ] = False,
     home: HomeOption = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Write the report as PDF too (needs the extra 'pdf').")
+    ] = False,
+    identify: Annotated[
+        bool, typer.Option("--identify", help="Name the patient in the report, from the DICOM headers.")
+    ] = False,
 ) -> None:
-    """Probability, lung masks, map of suspicious areas and a picture for each scan.
+    """Probability, lung masks, map of suspicious areas and a report for each scan.
 
     One scan: the files go into OUT. Several: into OUT/001, OUT/002 and so on, in the order given.
     """
@@ -58,20 +73,27 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     from covid19net.pipeline import load_models
     from covid19net.prognosis.model import Clinical
     from covid19net.prognosis.model_file import find_model
+    from covid19net.report.pdf import check_pdf
 
+    if pdf:
+        check_pdf()  # before any work
     clinical = Clinical(age, sex.upper() if sex else None, comorbidity)
     if len(scans) > 1 and clinical != Clinical():
         raise InputError("--age, --sex and --comorbidity are one patient's: give one scan with them")
+    if evidence not in ("basic", "full"):
+        raise InputError(f"--evidence {evidence}: choose basic or full")
     prognostic = find_model(prognosis)
     models = load_models(weights, device=device, home=home_of(home), cache=cache_folder())
+    output = Output(pdf=pdf, dicom=dicom, identify=identify)
     codes: list[int] = []
     for number, scan in enumerate(scans, start=1):
         folder = out if len(scans) == 1 else out / f"{number:03d}"
         reading = {"series": series, "allow_irregular": allow_irregular}
         reader = partial(read_ct, scan, series=series, allow_irregular=allow_irregular)
         with fault_of(f"scan {number} of {len(scans)}: ", codes), naming(scan.name):
-            options = {"every_slice": every_slice, "prognostic": prognostic}
-            analyze_one(reader, folder, models, clinical, options=options, reading=reading)
+            options: dict[str, Any] = {"clinical": clinical, "prognostic": prognostic}
+            options |= {"every_slice": every_slice, "full_evidence": evidence == "full"}
+            analyze_one(reader, folder, models, options=options, reading=reading, output=output)
     if codes:
         raise typer.Exit(codes[0])
 
@@ -80,10 +102,10 @@ def analyze_one(
     read: Callable[[], "Scan"],
     folder: Path,
     models: "Models",
-    clinical: "Clinical",
     *,
     options: Mapping[str, Any] | None = None,
     reading: Mapping[str, object] | None = None,
+    output: Output = Output(),  # noqa: B008 - frozen
 ) -> None:
     """Read, analyze, write, and say the result of one scan.
 
@@ -91,25 +113,25 @@ def analyze_one(
         read: gives the scan.
         folder: for the files.
         models: networks.
-        clinical: what is known of the patient.
-        options: of the pipeline's `analyze`.
+        options: of the pipeline's `analyze`; "clinical" is what is known of the patient.
         reading: options the scan is read with, for the record.
+        output: what is written beside the files of every case.
     """
     from time import perf_counter
 
     from covid19net.pipeline import analyze as analyze_scan
-    from covid19net.report.case import write_case
 
     with progress_bar("covid19net") as progress:
         progress("reading", 0.0)
         start = perf_counter()
         scan = read()
         seconds = perf_counter() - start
-        result = analyze_scan(scan, models, clinical=clinical, progress=progress, **(options or {}))
+        output.check(scan)
+        result = analyze_scan(scan, models, progress=progress, **(options or {}))
         result.seconds["reading"] = round(seconds, 3)
         result.provenance["reading"] = dict(reading or {})
         progress("writing", 0.0)
-        write_case(result, folder)
+        output.write(result, folder)
     show(result, folder)
 
 
@@ -122,6 +144,7 @@ def lung_volumes(result: "CaseResult") -> str:
 
 def show(result: "CaseResult", folder: Path) -> None:
     """The result in a few lines."""
+    from covid19net.report.case import written
     from covid19net.report.discharge import summary
 
     say(
@@ -132,8 +155,7 @@ def show(result: "CaseResult", folder: Path) -> None:
     if result.prognosis:
         say(summary(result.prognosis))
     show_findings(result.findings)
-    pictures = "montage.png, discharge.png" if result.prognosis else "montage.png"
-    say(f"written to {folder}: {pictures}, result.json, lungs.nii.gz, heatmap.nii.gz")
+    say(f"written to {folder}: {', '.join(written(folder))}")
 
 
 def convert(
@@ -185,7 +207,6 @@ def demo(
     from covid19net.pipeline import load_models
     from covid19net.prognosis.model import Clinical
     from covid19net.prognosis.model_file import BUNDLED, find_model
-    from covid19net.report.case import DISCHARGE
 
     models = load_models(cache=cache_folder())
     with progress_bar("phantom") as progress:
@@ -197,7 +218,6 @@ def demo(
         write_dicom_series(volume, out / "dicom")
     say(f"a synthetic patient (no real person) as {volume.shape[0]} DICOM slices: {out / 'dicom'}")
     clinical = Clinical(patient.age, patient.sex, comorbidity=False)
-    options = {"prognostic": find_model(BUNDLED)}
-    analyze_one(partial(read_ct, out / "dicom"), out / "result", models, clinical, options=options)
-    pictures = [name for name in ("montage.png", DISCHARGE) if (out / "result" / name).exists()]
-    say(f"look at {' and '.join(str(out / 'result' / name) for name in pictures)}")
+    options = {"clinical": clinical, "prognostic": find_model(BUNDLED)}
+    analyze_one(partial(read_ct, out / "dicom"), out / "result", models, options=options)
+    say(f"look at {out / 'result' / 'report.html'}")

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from covid19net.cohort.manifest import COMORBIDITIES, FAULTS_SHOWN, Patient
-from covid19net.errors import InputError
+from covid19net.errors import EmptySampleError, InputError
 
 Missing = Literal["refuse", "exclude", "median"]
 CHOICES: tuple[Missing, ...] = ("refuse", "exclude", "median")
@@ -82,8 +82,9 @@ def clinical(
         reference: the training patients, for "median"; None takes the patients themselves.
 
     Raises:
-        InputError: values are missing (rows and columns, all at once) and not to be handled, nobody is left,
-            the reference holds no value of a column, or an unknown choice.
+        EmptySampleError: nobody is left.
+        InputError: values are missing (rows and columns, all at once) and not to be handled, the reference
+            holds no value of a column, or an unknown choice.
     """
     if missing not in CHOICES:
         raise InputError(f"missing values {missing!r}: there are {', '.join(CHOICES)}")
@@ -101,7 +102,7 @@ def clinical(
         kept = [i for i in kept if i not in without]
         notes = (_left_out(len(patients), len(without), gaps),)
         if not kept:
-            raise InputError(f"nobody is left: {notes[0]}")
+            raise EmptySampleError(f"nobody is left: {notes[0]}")
     elif gaps:
         notes = _fill(columns, gaps, reference)
     values = np.array([[columns[name][i] for name in columns] for i in kept], np.float64)
@@ -114,7 +115,8 @@ def _refusal(patients: Sequence[Patient], gaps: dict[str, list[int]]) -> str:
         rows = ", ".join(str(patients[i].row) for i in places[:FAULTS_SHOWN])
         more = f" and {len(places) - FAULTS_SHOWN} more" if len(places) > FAULTS_SHOWN else ""
         parts.append(f"column {name} is empty in row{'s' * (len(places) > 1)} {rows}{more}")
-    return f"missing values: {'; '.join(parts)}; fill them in, or choose to exclude or to take the median"
+    ways = "choose to exclude or to take the median (--missing exclude, --missing median)"
+    return f"missing values: {'; '.join(parts)}; fill them in, or {ways}"
 
 
 def _left_out(patients: int, without: int, gaps: dict[str, list[int]]) -> str:

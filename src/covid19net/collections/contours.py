@@ -1,90 +1,66 @@
-"""Lungs drawn as DICOM objects, LCTSC and NSCLC-Radiomics: which object belongs to which scan.
-
-Reading structure sets and segmentations onto the grid of their scan is not done here: rows name the object in
-`lung_object` and have no `lungs` yet.
-"""
+"""Lungs drawn as DICOM objects, LCTSC and NSCLC-Radiomics: from structure sets and segmentations to masks."""
 
 from collections import Counter
 from pathlib import Path
 
 from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.drawn import READERS, Masking, Names
 from covid19net.collections.layout import number, records_of, sex_of, tables_with
-from covid19net.collections.tcia import Patient, finest, originals, patients_of, referred, usable
+from covid19net.collections.tcia import patients_of
 
-LATER = "masks are DICOM objects, named in lung_object; they are not put on the scans' grids yet"
 LCTSC = r"LCTSC-(Train|Test)-S\d-\d{3}"
 LUNG1 = r"LUNG1-\d{3}"
 CLINICAL = ("PatientID", "age", "gender")
 OTHER_SIZE = {f"LUNG1-{n}" for n in ("014", "021", "085", "095", "194")}  # SEG and CT of different sizes
-KINDS = ("SEG", "RTSTRUCT")
+LCTSC_NAMES = Names("Lung_L", "Lung_R")
+LUNG1_NAMES = Names("Lung-Left", "Lung-Right", "Lungs-Total")
 
 
-def masked(patient: Patient, kinds: tuple[str, ...] = KINDS) -> dict[str, object] | None:
-    """The scan that a patient's mask object refers to, and the object; None where either is missing."""
-    axial = usable(patient.series)
-    kind = next((kind for kind in kinds if patient.masks.get(kind)), None)
-    if not axial or kind is None:
-        return None
-    named = referred(patient, kind, axial)
-    scan = finest(named or originals(axial) or axial)
-    return {
-        "patient_id": patient.name,
-        **scan.row(),
-        "lung_object": patient.masks[kind][0],
-        "object_kind": kind,
-        "choice": "the one the object refers to" if named else "the finest; the object names none",
-    }
-
-
-def gather_lctsc(folder: Path, _made: Path) -> Gathered:
+def gather_lctsc(folder: Path, made: Path) -> Gathered:
     """The patients of LCTSC; institution as centre, Train and Test as training and validation.
 
     Raises:
-        InputError: no patient, or files of another patient.
+        InputError: no patient, files of another patient, or masks that cannot be written.
     """
     found, counts = Gathered(), Counter[str]()
+    masking = Masking(LCTSC_NAMES, made, found)
     for patient in patients_of(folder, LCTSC, found):
         _, part, centre, _ = patient.name.split("-")
         counts["patients"] += 1
         counts[f"patients of {centre.upper()}"] += 1
-        row = masked(patient, ("RTSTRUCT",))
-        if row is None:
-            found.gaps.append(f"{patient.name}: no axial CT, or no structure set")
-            continue
-        where = {"centre": centre, "set": "training" if part.lower() == "train" else "validation"}
-        found.rows.append(row | where)
+        if row := masking.row(patient, ("RTSTRUCT",)):
+            where = {"centre": centre, "set": "training" if part.lower() == "train" else "validation"}
+            found.rows.append(row | where)
     found.counts |= {name: counts[name] for name in LCTSC_COLLECTION.counts}
-    found.notes += [LATER, "slices are put in order by place: neither names nor InstanceNumber follow space"]
+    found.notes.append("slices are put in order by place: neither names nor InstanceNumber follow space")
     return found
 
 
-def gather_lung1(folder: Path, _made: Path) -> Gathered:
-    """The patients of NSCLC-Radiomics that have a mask object of their scan's size.
+def gather_lung1(folder: Path, made: Path) -> Gathered:
+    """The patients of NSCLC-Radiomics whose lungs are drawn.
 
     Raises:
-        InputError: no patient, or files of another patient.
+        InputError: no patient, files of another patient, or masks that cannot be written.
     """
     records = {r["PatientID"].upper(): r for path in tables_with(folder, CLINICAL) for r in records_of(path)}
     found, counts = Gathered(), Counter[str]()
+    masking = Masking(LUNG1_NAMES, made, found)
     for record in records.values():
         counts[record["gender"].lower()] += 1
         counts["age missing"] += number(record["age"]) is None
     for patient in patients_of(folder, LUNG1, found):
         counts["patients"] += 1
-        row = masked(patient, ("RTSTRUCT",) if patient.name.upper() in OTHER_SIZE else KINDS)
-        if row is None:
-            found.gaps.append(f"{patient.name}: no axial CT, or no mask object")
-            continue
-        told = records.get(patient.name.upper())
-        person = {"age": number(told["age"]), "sex": sex_of(told["gender"])} if told else {}
-        found.rows.append(row | person)
+        kinds = ("RTSTRUCT",) if patient.name.upper() in OTHER_SIZE else tuple(READERS)
+        if row := masking.row(patient, kinds):
+            told = records.get(patient.name.upper())
+            person = {"age": number(told["age"]), "sex": sex_of(told["gender"])} if told else {}
+            found.rows.append(row | person)
     found.counts |= {name: counts[name] for name in LUNG1_COLLECTION.counts}
     if without := sorted(OTHER_SIZE & {str(row["patient_id"]).upper() for row in found.rows}):
         found.notes.append(
-            f"{', '.join(without)}: the segmentation has another size than the CT, structure set named"
+            f"{', '.join(without)}: the segmentation has another size than the CT, structure set taken"
         )
     found.notes.append("survival is left out: it is until death, not until discharge")
-    found.notes.append(LATER)
     return found
 
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -14,6 +15,10 @@ from covid19net.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
+
+# Exactness is a setting of the whole process in torch: one thread at a time may have set it. A GPU does one
+# network's work at a time anyway.
+_EXACT = Lock()
 
 Precision = Literal["bf16", "f32"]
 Arrays = tuple[np.ndarray, ...]
@@ -154,7 +159,8 @@ class TorchRunner:
     def _run(self, array: np.ndarray) -> Arrays:
         import torch
 
-        with memory_told(f"running a network on {self._name}"), torch.inference_mode(), self._exact():
+        told = memory_told(f"running a network on {self._name}")
+        with told, torch.inference_mode(), _EXACT, self._exact():
             try:
                 out = self._module(torch.from_numpy(array).to(self._device, self._type))
             except NotImplementedError as error:  # an operation this GPU's part of torch does not have

@@ -19,6 +19,9 @@ MOST_TABLES = 1_000_000  # of true positives x true negatives that are tried
 MOST_PEOPLE = 10**10  # more than there are
 MOST_PATIENTS = 100_000  # of whom every division into classes is tried
 
+WORDS = {"n": "number of patients", "positive": "positive patients", "negative": "negative patients"}
+WORDS |= {"auc": "AUC", "ppv": "PPV", "npv": "NPV"}  # the other columns are words
+LIMITS = {"low": "lower", "high": "upper"}
 SHARES = {"accuracy": "({tp} + {tn})/{n}", "ppv": "{tp}/({tp} + {fp})", "npv": "{tn}/({tn} + {fn})"}
 
 
@@ -43,6 +46,14 @@ class Doubt:
     def __str__(self) -> str:
         name = f" ({self.name})" if self.name else ""
         return f"row {self.row}{name}, {self.column}: {self.severity}: {self.message}"
+
+    @property
+    def in_words(self) -> str:
+        """For readers who do not have the table: set and metric by name instead of row and column."""
+        rate, _, limit = self.column.partition("_")
+        metric = WORDS.get(rate, rate)
+        metric = f"{LIMITS[limit]} limit of the {metric}" if limit else metric
+        return f"{self.name or f'row {self.row}'}, {metric}: {self.severity}: {self.message}"
 
 
 def audit(rows: Sequence[ResultRow]) -> tuple[Doubt, ...]:

@@ -13,6 +13,7 @@ RIDGE = 1.0  # as much as scikit-learn's default, C = 1
 STEPS = 100  # of Newton's method, at most; six are common
 LONGEST_STEP = 4.0  # on the scale of the logit
 CONVERGED = 1e-9  # largest step, on the scale of the logit
+LARGEST = 1e100  # of a covariate; the square of a larger one can overflow
 NO_SPREAD = 1e-9  # standard deviation, of the largest value, below which a covariate is constant
 
 
@@ -44,7 +45,7 @@ class Logistic:
             covariates: axes (patient, covariate), in the order and units of the fit.
 
         Raises:
-            InputError: another number of covariates, or values that are not finite.
+            InputError: another number of covariates, or values that are not finite or beyond 1e100.
         """
         values = _covariates(covariates, self.names)
         result: np.ndarray = expit(self.intercept + (values - self.mean) / self.scale @ self.coefficients)
@@ -66,7 +67,8 @@ def fit_logistic(
         ridge: above 0; 1 / C of scikit-learn.
 
     Raises:
-        InputError: covariates that are not finite or not one row a patient, no ridge; see `checked`.
+        InputError: covariates that are not finite, beyond 1e100 or not one row a patient, no ridge; see
+            `checked`.
     """
     values = _covariates(covariates, names)
     label, _ = checked(label, values[:, 0])
@@ -89,6 +91,10 @@ def _covariates(covariates: np.ndarray, names: Sequence[str]) -> np.ndarray:
     if not np.isfinite(values).all():
         bad = [name for i, name in enumerate(names) if not np.isfinite(values[:, i]).all()]
         raise InputError(f"covariate {', '.join(bad)}: values are missing or infinite")
+    large = np.abs(values).max(axis=0, initial=0.0) > LARGEST
+    if large.any():
+        bad = [name for name, is_large in zip(names, large, strict=True) if is_large]
+        raise InputError(f"covariate {', '.join(bad)}: values beyond {LARGEST:g} cannot be reckoned with")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Reading CT scans, whatever holds them, and writing volumes.
+"""Reading CT scans, whatever holds them, and masks drawn on them; writing volumes.
 
 Findings that reading can give (code: meaning):
 
@@ -23,9 +23,19 @@ Findings that reading can give (code: meaning):
 | `orientation-unknown` | the file gives no orientation: left and right are not certain |
 """
 
+from covid19net.io.contours import read_contours
 from covid19net.io.doctor import Examination, examine
 from covid19net.io.export import write_dicom_series
 from covid19net.io.itk import write_volume
 from covid19net.io.read import read_ct
+from covid19net.io.segmentations import read_segments
 
-__all__ = ["Examination", "examine", "read_ct", "write_dicom_series", "write_volume"]
+__all__ = [
+    "Examination",
+    "examine",
+    "read_contours",
+    "read_ct",
+    "read_segments",
+    "write_dicom_series",
+    "write_volume",
+]

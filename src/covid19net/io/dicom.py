@@ -23,6 +23,7 @@ from covid19net.io.encapsulated import split_frames
 from covid19net.io.files import DICOM_SUFFIXES, LARGEST_VOLUME, Found, Source, is_shadow
 from covid19net.io.header import FIRST_READ, Slice, looks_like_dicom, read_slices
 from covid19net.io.identity import headers_of
+from covid19net.io.origins import origin_of
 from covid19net.io.pixels import AIR, LOSSY, NATIVE, is_whole, read_hu, stored_pixels
 from covid19net.volume import CTVolume, Finding, Scan
 
@@ -111,8 +112,9 @@ def read_dicom(contents: Contents, options: Options) -> Scan:
     ordered = [slices[i] for i in found.order]
     hu, more = decode(ordered)
     doubts = _check_damage(hu, ordered, float(found.step @ planes.normal), allow=options.allow_irregular)
-    volume, placed = _on_grid(hu, planes, found)
-    return Scan(volume, headers_of(ordered), (*findings, *more, *doubts, *placed))
+    volume, places, placed = _on_grid(hu, planes, found)
+    origin = origin_of(ordered, planes, volume.affine, places)
+    return Scan(volume, headers_of(ordered), (*findings, *more, *doubts, *placed), origin)
 
 
 def _and_more(names: Sequence[object]) -> str:
@@ -252,22 +254,28 @@ def _check_damage(hu: np.ndarray, slices: Sequence[Slice], spacing: float, *, al
 
 def _on_grid(
     hu: np.ndarray, planes: geometry.Planes, found: geometry.Stack
-) -> tuple[CTVolume, list[Finding]]:
+) -> tuple[CTVolume, np.ndarray, list[Finding]]:
+    """The volume, the place of each slice's first pixel on its grid, and what was done."""
     findings = []
     affine = geometry.affine_of(planes, found)
+    places = np.zeros((len(hu), 3))
+    places[:, 0] = np.arange(len(hu))
     if not found.regular:
         spacing = float(found.step @ planes.normal)
-        hu = geometry.regrid(hu, planes.heights[found.order], spacing)
+        heights = planes.heights[found.order]
+        places[:, 0] = (heights - heights[0]) / spacing
+        hu = geometry.regrid(hu, heights, spacing)
         gaps = geometry.describe_gaps(planes, found)
         findings.append(Finding("missing-slices", f"{gaps}; the scan was interpolated across them"))
     shift = geometry.drift(planes, found)
     if shift.any():
         hu, origin = geometry.straighten(hu, shift, AIR)
         affine[:3, 3] -= affine[:3, 1] * origin[0] + affine[:3, 2] * origin[1]
+        places[:, 1:] = origin + places[:, :1] * shift
         findings.append(
             Finding("gantry-tilt", "the slices are tilted against the table's movement; the shear was undone")
         )
-    return CTVolume(hu, affine), findings
+    return CTVolume(hu, affine), places, findings
 
 
 def series_beside(source: Source) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-# Keyword -> element (DICOM PS3.6). Nothing that names a person is read, but for name and id of the patient,
-# which are only compared between files.
+# Keyword -> element (DICOM PS3.6). Nothing that names a person is read here, but for name and id of the
+# patient, which are only compared between files. What DICOM results carry is read apart (`origins`).
 TAGS = {
     "ImageType": 0x00080008,
     "SOPClassUID": 0x00080016,

@@ -203,7 +203,7 @@ def _parse(head: bytes) -> tuple["Dataset", str, int | None, bool]:
     """Parse the start of a file; the last value tells whether it reached the pixel data."""
     from pydicom.filereader import dcmread
 
-    stream = BytesIO(_with_plain_syntax(head))
+    stream = BytesIO(with_plain_syntax(head))
     tags: list[Any] = list(TAGS.values())
     try:
         dataset = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=tags)
@@ -228,7 +228,7 @@ def _meta_class(dataset: "Dataset") -> str:
     return str(meta.get("MediaStorageSOPClassUID", "") or "") if meta is not None else ""
 
 
-def _with_plain_syntax(head: bytes) -> bytes:
+def with_plain_syntax(head: bytes) -> bytes:
     """An already inflated file, named explicit little endian so that it is not inflated again."""
     at = head.find(DEFLATED.encode(), 0, 1024)
     if at < 0:

@@ -9,7 +9,7 @@ from scipy.stats import chi2, norm
 
 from covid19net.errors import InputError
 from covid19net.evaluate.estimate import Estimate, quantile
-from covid19net.prognosis.groups import parts
+from covid19net.prognosis.groups import GroupTest, parts
 from covid19net.prognosis.outcome import COMPETING, OF_INTEREST, Outcome
 from covid19net.prognosis.partial import maximise, risk_sets
 
@@ -35,21 +35,6 @@ class Incidence:
     low: np.ndarray
     high: np.ndarray
     events: int
-
-
-@dataclass(frozen=True)
-class GrayTest:
-    """Gray's test of groups.
-
-    Attributes:
-        statistic: chi squared.
-        df: groups less one, of those followed to the first event.
-        p: that groups alike would differ so much.
-    """
-
-    statistic: float
-    df: int
-    p: float
 
 
 @dataclass(frozen=True)
@@ -158,7 +143,7 @@ def _variance(
     return variance
 
 
-def gray_test(outcome: Outcome, group: np.ndarray, cause: int = OF_INTEREST) -> GrayTest:
+def gray_test(outcome: Outcome, group: np.ndarray, cause: int = OF_INTEREST) -> GroupTest:
     """Test whether the cumulative incidence of one cause is the same in all groups.
 
     Source: Gray, Ann Stat 1988;16:1141-1154; with weight 1 (rho = 0) and corrected for ties, as R's
@@ -192,7 +177,7 @@ def gray_test(outcome: Outcome, group: np.ndarray, cause: int = OF_INTEREST) -> 
     if np.linalg.eigvalsh(covariance)[0] < -SURE:  # the correction for ties took more than there is
         raise InputError(f"too many events on the same days for a test of {outcome.size} patients")
     statistic = float(apart[inner] @ pinvh(covariance) @ apart[inner])
-    return GrayTest(statistic, inner.size, float(chi2.sf(statistic, inner.size)))
+    return GroupTest(statistic, inner.size, float(chi2.sf(statistic, inner.size)))
 
 
 def _gray_score(

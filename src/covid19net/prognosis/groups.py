@@ -57,20 +57,29 @@ class WaitingCurve:
 
 
 @dataclass(frozen=True)
-class LogRank:
-    """The log-rank test of groups.
+class GroupTest:
+    """A test of groups, such as Gray's.
 
     Attributes:
         statistic: chi squared.
         df: groups less one, of those followed to the first event.
         p: that groups alike would differ so much.
-        observed: group -> events seen.
-        expected: group -> events expected if all had the same hazard.
     """
 
     statistic: float
     df: int
     p: float
+
+
+@dataclass(frozen=True)
+class LogRank(GroupTest):
+    """The log-rank test of groups.
+
+    Attributes:
+        observed: group -> events seen.
+        expected: group -> events expected if all had the same hazard.
+    """
+
     observed: dict[str, int]
     expected: dict[str, float]
 

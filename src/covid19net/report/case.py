@@ -1,7 +1,11 @@
-"""A case on disk: result.json, lungs.nii.gz, heatmap.nii.gz, montage.png; discharge.png with a prognosis."""
+"""A case on disk: result.json, report.html, lungs.nii.gz, heatmap.nii.gz, montage.png.
 
-from collections.abc import Mapping
+With a prognosis discharge.png as well, and report.pdf where it is asked for.
+"""
+
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 import json
 from pathlib import Path
 import shutil
@@ -10,16 +14,28 @@ from typing import Any
 
 import numpy as np
 
+from covid19net.explain import MapEvidence
 from covid19net.io import write_volume
 from covid19net.io.files import write_fault
 from covid19net.pipeline import CaseResult
 from covid19net.prognosis.model import Prognosis
+from covid19net.quantify import WINDOWS, Quantification
 from covid19net.report.discharge import INTENDED_USE, MEANING, WITH_COMPETING, discharge_picture
 from covid19net.report.montage import montage
+from covid19net.report.patient_page import case_page
+from covid19net.report.pdf import check_pdf, page_as_pdf
 
-SCHEMA = "covid19net-result/1.2"
-FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "result.json")
+SCHEMA = "covid19net-result/1.3"
+FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "report.html", "result.json")
 DISCHARGE = "discharge.png"  # only with a prognosis
+PDF = "report.pdf"  # only where asked for
+DICOM = {  # only on request, of a scan read from DICOM
+    "dicom/lungs.seg.dcm": "lung mask as DICOM segmentation, on the slices as acquired",
+    "dicom/heatmap.pm.dcm": "heat map as DICOM parametric map, on the slices as acquired",
+    "dicom/report.sr.dcm": "measurements as DICOM structured report, template TID 1500",
+    "dicom/montage.sc.dcm": "montage.png as DICOM secondary capture",
+    "dicom/report.pdf.dcm": "report as DICOM encapsulated PDF",
+}
 UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to the head)"
 
 
@@ -45,6 +61,8 @@ def case_record(result: CaseResult) -> dict[str, Any]:
             "left": round(left, 1) if result.sides_known else None,
             "both": round(right + left, 1),
         },
+        "quantification": _quantification_record(result.quantification),
+        "map_evidence": result.map_evidence and _evidence_record(result.map_evidence),
         "features": [float(f"{value:.7g}") for value in result.features.tolist()],
         "feature_distance": result.feature_distance and result.feature_distance._asdict(),
         "scan": dict(result.scan.headers),
@@ -58,6 +76,7 @@ def case_record(result: CaseResult) -> dict[str, Any]:
             "lungs.nii.gz": f"{labels}, {UPRIGHT}",
             "heatmap.nii.gz": f"Grad-CAM, percent of this scan's own largest value, {UPRIGHT}",
             "montage.png": "slices with lung outline beside the heat map, patient's right on the left",
+            "report.html": "the result as a page to read and print",
         }
         | ({DISCHARGE: "probability of discharge by day"} if result.prognosis else {}),
         "clinical": {"age": clinical.age, "sex": clinical.sex, "comorbidity": clinical.comorbidity},
@@ -99,23 +118,64 @@ def _prognosis_record(prognosis: Prognosis, provenance: Mapping[str, object]) ->
     }
 
 
+def _quantification_record(found: Quantification) -> dict[str, Any]:
+    return {
+        "meaning": "counted from the HU inside the lung mask; vessels and the lung's edge count as dense",
+        "windows_hu": {name: list(window) for name, window in WINDOWS.items()},
+        "thirds": "of the height of each lung",
+        "regions": {
+            name: {
+                "millilitres": round(region.millilitres, 1),
+                "mean_hu": round(region.mean_hu, 1),
+                "ground_glass": round(region.ground_glass, 4),
+                "consolidation": round(region.consolidation, 4),
+            }
+            for name, region in found.regions.items()
+        },
+    }
+
+
+def _evidence_record(found: MapEvidence) -> dict[str, Any]:
+    numbers = {k: v if v is None else round(v, 4) for k, v in vars(found).items() if k != "stability"}
+    stable = found.stability and {k: round(v, 4) for k, v in vars(found.stability).items()}
+    return {**numbers, "stability": stable, "failures": list(found.failures)}
+
+
 def _rounded(values: np.ndarray) -> list[float]:
     return [round(value, 6) for value in values.tolist()]
 
 
-def write_case(result: CaseResult, folder: Path) -> None:
-    """Write the files of a case, four or, with a prognosis, five; all of them, or none.
+def written(folder: Path) -> list[str]:
+    """The files of the case in a folder, what to look at first."""
+    names = ("report.html", PDF, "montage.png", DISCHARGE, *FILES, *DICOM)
+    return [name for name in dict.fromkeys(names) if (folder / name).exists()]
+
+
+def write_case(
+    result: CaseResult,
+    folder: Path,
+    also: Callable[[Path], None] | None = None,
+    *,
+    identity: Mapping[str, str] | None = None,
+    pdf: bool = False,
+) -> None:
+    """Write the files of a case, five and those asked for; all of them, or none.
 
     They are written beside their place first and moved there when all are complete, result.json last.
 
     Args:
         result: from `analyze`.
         folder: made when missing; files of an earlier result in it are replaced.
+        also: writes files named in `DICOM` into the folder it is given, where the others are by then.
+        identity: what the report calls the patient by, label -> value; None for a report that names nobody.
+        pdf: write the report as PDF too.
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: the folder cannot be made or written, or what a PDF needs is not installed.
         ResourceError: the disk is full.
     """
+    if pdf:
+        check_pdf()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
@@ -127,18 +187,34 @@ def write_case(result: CaseResult, folder: Path) -> None:
                 pool.submit(write_volume, result.lungs, scratch / "lungs.nii.gz"),
                 pool.submit(write_volume, result.heatmap, scratch / "heatmap.nii.gz"),
                 pool.submit(lambda: montage(result).save(scratch / "montage.png", compress_level=1)),
+                pool.submit(_write_report, result, scratch, identity, pdf),
             ]
-            if result.prognosis:
-                jobs.append(pool.submit(discharge_picture, result.prognosis, scratch / DISCHARGE))
             for job in jobs:
                 job.result()
-        text = json.dumps(case_record(result), indent=2, allow_nan=False)
+        if also:
+            also(scratch)
+        more = [name for name in (PDF, DISCHARGE, *DICOM) if (scratch / name).exists()]
+        record = case_record(result)
+        record["files"] |= {name: DICOM[name] for name in more if name in DICOM}
+        text = json.dumps(record, indent=2, allow_nan=False)
         (scratch / "result.json").write_text(text + "\n")
         (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
-        (folder / DISCHARGE).unlink(missing_ok=True)  # it may be of an earlier result that had a prognosis
-        for name in (*((DISCHARGE,) if result.prognosis else ()), *FILES):
+        for name in (PDF, DISCHARGE, *DICOM):  # they may be of an earlier result that had more
+            (folder / name).unlink(missing_ok=True)
+        for name in (*more, *FILES):
+            (folder / name).parent.mkdir(exist_ok=True)
             (scratch / name).replace(folder / name)
     except OSError as error:
         raise write_fault(folder, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_report(result: CaseResult, folder: Path, identity: Mapping[str, str] | None, pdf: bool) -> None:
+    """The report, and the picture of the prognosis; one after the other, as Matplotlib is not for threads."""
+    if result.prognosis:
+        discharge_picture(result.prognosis, folder / DISCHARGE)
+    page = case_page(result, identity=identity, made=date.today())
+    (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
+    if pdf:
+        (folder / PDF).write_bytes(page_as_pdf(page))

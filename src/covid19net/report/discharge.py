@@ -1,7 +1,7 @@
 """The picture of a prognosis: the probability of discharge by day, with its interval."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -22,6 +22,7 @@ MEANING = (
 )
 WITH_COMPETING = "with_competing: the same, where a patient who dies is never discharged."
 SIZE, DPI = (8.0, 6.2), 150  # inches
+CURVE_SIZE, CURVE_DPI = (8.0, 3.3), 200
 # Okabe and Ito's colours, told apart with any colour vision; groups differ in words and line style as well.
 COLOURS = {"low": "#0072B2", "high": "#D55E00"}
 GREY, BANNER = "#555555", "#963C00"
@@ -63,6 +64,21 @@ def discharge_picture(prognosis: Prognosis, path: Path) -> None:
     _draw_median(axes, prognosis)
     _draw_text(figure, prognosis)
     figure.savefig(path, format="png", metadata={"Software": None})  # the same result gives the same bytes
+
+
+def curve_picture(prognosis: Prognosis, file: BinaryIO) -> tuple[int, int]:
+    """Draw the curve alone as PNG, for a page that says the rest; gives its width and height in pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=CURVE_SIZE, dpi=CURVE_DPI)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.105, 0.18, 0.88, 0.7))
+    _draw_curve(axes, prognosis)
+    _draw_median(axes, prognosis)
+    figure.savefig(file, format="png", metadata={"Software": None})
+    width, height = (round(inches * CURVE_DPI) for inches in CURVE_SIZE)
+    return width, height
 
 
 def _draw_curve(axes: "Axes", prognosis: Prognosis) -> None:

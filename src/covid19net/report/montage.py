@@ -4,7 +4,7 @@ Radiological orientation: the patient's right is on the left of every panel, the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,20 @@ LUNG_WINDOW = (-1350.0, 150.0)  # HU shown as black and as white: width 1500, le
 SLICES = 8
 PAIRS_ACROSS = 2
 PANEL_WIDTH = 400  # pixels
+CELL_HEIGHT = 256  # pixels, of a picture in `slice_pairs`
 MARGIN = 14
 MARGIN_MM = 12.0  # of tissue shown around the lung box
 INK, PAPER, FAINT = (235, 235, 235), (18, 20, 24), (150, 155, 165)
 OUTLINE = (64, 224, 255)
 BANNER = (150, 60, 0)
+STRUCK = (255, 120, 40)
 WARM = np.array(  # heat from 0 to 1; dark to bright, readable without colour vision too
     [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32
 )
 STRONGEST_BLEND = 0.75  # share of heat colour over the CT where the map is at its largest
 BANNERS = {  # findings no reader may miss
     "coverage",
+    "map-unreliable",
     "missing-slices",
     "odd-slices",
     "orientation-unknown",
@@ -137,6 +140,18 @@ def _mark(draw: "ImageDraw.ImageDraw", at: tuple[int, int], panel: Panel, captio
         draw.text((x + 6, bottom - 4), caption, INK, _font(13), anchor="ld")
 
 
+def _strike(draw: "ImageDraw.ImageDraw", at: tuple[int, int], panel: Panel) -> None:
+    """Cross out the panel at a place; the banner says why."""
+    (left, top), (right, bottom) = at, (at[0] + panel.width - 1, at[1] + panel.height - 1)
+    for line in ((left, top, right, bottom), (left, bottom, right, top)):
+        draw.line(line, PAPER, 11)
+        draw.line(line, STRUCK, 5)
+    word = "map failed a check"
+    half, middle = int(_font(17).getlength(word)) // 2 + 8, ((left + right) // 2, (top + bottom) // 2)
+    draw.rectangle((middle[0] - half, middle[1] - 14, middle[0] + half, middle[1] + 14), BANNER)
+    draw.text(middle, word, INK, _font(17), anchor="mm")
+
+
 def _wrapped(text: str, width: int, size: int) -> list[str]:
     lines, line = [], ""
     for word in text.split():
@@ -216,14 +231,44 @@ def montage(result: CaseResult) -> "Image.Image":
             draw.rectangle((0, y - 2, width, y + int(size * 1.45) - 3), BANNER)
         draw.text((MARGIN, y), text, colour, _font(size))
         y += int(size * 1.45)
+    failed = bool(result.map_evidence and result.map_evidence.failures)
     for i, z in enumerate(slices):
         row, column = divmod(i, PAIRS_ACROSS)
         x, y = MARGIN + column * (pair + MARGIN), top + row * (panel.height + MARGIN)
         _draw_pair(canvas, draw, (x, y), _panels(result, z, panel), _caption(result, z), panel)
+        if failed:
+            _strike(draw, (x + panel.width + MARGIN // 2, y), panel)
     y = canvas.height - 56
     _colour_bar(canvas, (MARGIN, y))
     draw.text((MARGIN, y + 24), _signature(result), FAINT, _font(14))
     return canvas
+
+
+def slice_pairs(result: CaseResult, count: int = SLICES) -> "list[tuple[int, Image.Image]]":
+    """Slices from head to feet, each with its picture: lung outline on the left, heat map on the right.
+
+    All are of one size, whatever the shape of the chest. A map that failed a check is struck through.
+
+    Args:
+        result: from `analyze`.
+        count: how many slices, or fewer when the lungs have fewer.
+    """
+    from PIL import Image, ImageDraw
+
+    panel, pairs = _panel_of(result), []
+    shrink = min(1.0, CELL_HEIGHT / panel.height)
+    panel = replace(panel, width=round(panel.width * shrink), height=round(panel.height * shrink))
+    across, down = (PANEL_WIDTH - panel.width) // 2, (CELL_HEIGHT - panel.height) // 2
+    for z in chosen_slices(result.heatmap.values, result.box, count):
+        picture = Image.new("RGB", (2 * PANEL_WIDTH + MARGIN // 2, CELL_HEIGHT), PAPER)
+        draw = ImageDraw.Draw(picture)
+        for place, half in zip((0, PANEL_WIDTH + MARGIN // 2), _panels(result, z, panel), strict=True):
+            picture.paste(half, (place + across, down))
+            _mark(draw, (place + across, down), panel, "")
+        if result.map_evidence and result.map_evidence.failures:
+            _strike(draw, (place + across, down), panel)
+        pairs.append((z, picture))
+    return pairs
 
 
 def _caption(result: CaseResult, z: int) -> str:

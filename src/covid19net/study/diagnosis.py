@@ -24,9 +24,7 @@ from covid19net.evaluate import (
     youden_threshold,
 )
 from covid19net.study.published import RELEASED_THRESHOLD
-from covid19net.study.sets import Options, StudySet
-
-YOUDEN, CARD, RELEASED = "youden", "card", "released"
+from covid19net.study.sets import CARD, RELEASED, YOUDEN, Options, StudySet
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +87,7 @@ def study_diagnosis(
         The results, or why there are none.
 
     Raises:
-        InputError: a threshold that cannot be had.
+        InputError: "card" is asked for and the card holds none.
     """
     labelled = {name: part.labelled() for name, part in sets.items()}
     labelled = {name: part for name, part in labelled.items() if part.patients}
@@ -108,6 +106,12 @@ def study_diagnosis(
     if not whole:
         return f"diagnosis: two classes are needed in one set at least; {'; '.join(notes)}"
     thresholds = _thresholds(whole.get(options.training), card_threshold)
+    if options.threshold == YOUDEN and YOUDEN not in thresholds:  # the default must not cost the prognosis
+        others = ", ".join(thresholds)
+        return (
+            f"diagnosis: threshold {YOUDEN!r} needs both classes in the set {options.training!r}; choose "
+            f"{others} or a number (--threshold); {'; '.join(notes)}"
+        )
     threshold, origin = _chosen(options.threshold, thresholds, options.training)
     baseline = _baseline(whole.get(options.training))
     if baseline is None:
@@ -126,8 +130,6 @@ def _thresholds(training: StudySet | None, card: float | None) -> dict[str, floa
 
 def _chosen(wanted: str | float, thresholds: Mapping[str, float], training: str) -> tuple[float, str]:
     if isinstance(wanted, float):
-        if not 0 < wanted < 1:
-            raise InputError(f"a threshold lies between 0 and 1, got {wanted:g}")
         return wanted, "given"
     if wanted not in thresholds:
         known = ", ".join(thresholds)

@@ -22,7 +22,9 @@ def diagnosis_sections(diagnosis: Diagnosis, shelf: Shelf) -> list[Section]:
     """Performance, calibration, baseline and strata, each with its tables and figures."""
     plain = tables.audited_table(diagnosis)
     plain.write(shelf.folder / "tables")
-    told = [str(doubt) for doubt in audit(read_results(shelf.folder / "tables" / f"{plain.name}.csv").rows)]
+    told = [
+        doubt.in_words for doubt in audit(read_results(shelf.folder / "tables" / f"{plain.name}.csv").rows)
+    ]
     performance: list[Part] = [
         shelf.table(tables.table_two(diagnosis)),
         _roc(diagnosis, shelf),
@@ -102,19 +104,28 @@ def _use(diagnosis: Diagnosis, shelf: Shelf) -> list[Part]:
     stems = tables.stems(diagnosis.sets)
     for name, measured in diagnosis.sets.items():
         curve = measured.decision
-        models = [("network", curve.net_benefit)]
+        models, note = [("network", curve.net_benefit)], ""
         if measured.baseline_probability is not None:
             simple = decision_curve(measured.part.label, measured.baseline_probability, curve.threshold)
             models.append(("density baseline", simple.net_benefit))
+            note = f" The density baseline was fitted on the training set{_itself(measured, diagnosis)}."
         parts.append(
             shelf.figure(
                 f"decision-{stems[name]}",
                 decision_figure(curve.threshold, models, curve.treat_all, shelf.mark),
-                f"Decision curves, {name}: net benefit of acting on the score, on everybody, and on nobody.",
+                f"Decision curves, {name}: net benefit of acting on the score, on everybody, and on nobody."
+                + note,
                 f"Net benefit by threshold probability in {name}.",
             )
         )
     return parts
+
+
+def _itself(measured: Measured, diagnosis: Diagnosis) -> str:
+    """Where a set is judged by a model that it made, or that a set made of which it is a part."""
+    training = next(iter(diagnosis.sets))
+    own = training in (measured.part.name, measured.part.derived_from)
+    return ", which it judges too kindly" if own else ""
 
 
 def _baseline(diagnosis: Diagnosis, shelf: Shelf) -> list[Section]:

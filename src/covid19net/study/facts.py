@@ -1,10 +1,13 @@
 """What a study's own records answer of the reporting checklists; the keys are those of `checklist.FACTS`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from covid19net.cohort import FEWEST_DAYS
+from covid19net.prognosis.outcome import COMPETING
+from covid19net.study.diagnosis import Diagnosis
+from covid19net.study.judged import BOTH, COMPETITORS
 from covid19net.study.methods import selection_words, versions
 from covid19net.study.prognosis import EndPointStudy
 from covid19net.study.results import Results
@@ -14,11 +17,14 @@ from covid19net.study.tables import percent, ratio
 def facts_of(results: Results) -> Mapping[str, str]:
     """Answers to checklist items that the software knows."""
     facts = _cohort(results) | _software(results)
+    measures = []
     if results.diagnosis is not None:
-        facts |= _diagnosis(results)
+        facts |= _diagnosis(results.diagnosis, results.options.training)
+        measures.append(_diagnosis_measures(results.diagnosis))
     if results.prognoses:
         facts |= _prognosis(results, results.prognoses[0])
-    return facts
+        measures.append(_prognosis_measures(results.prognoses))
+    return facts | {"measures": "; ".join(filter(None, measures))}
 
 
 def _cohort(results: Results) -> dict[str, str]:
@@ -28,8 +34,7 @@ def _cohort(results: Results) -> dict[str, str]:
     thickness = [float(str(v["thickness"])) for v in values if "thickness" in v]
     vendors = sorted({str(v["vendor"]) for v in values if "vendor" in v})
     facts = {
-        "partitions": f"Column set of the manifest, by patient: {', '.join(sets)}; no patient or scan "
-        f"stands twice.",
+        "partitions": f"Column set of the manifest, by patient: {', '.join(sets)}; {_once(results)}.",
         "sizes": "; ".join(f"{name}: {len(part.patients)} patients" for name, part in sets.items()),
         "excluded": f"{len(material.found)} of {len(material.patients)} patients analyzed; "
         f"{len(material.failures)} left out, each with its reason in the report.",
@@ -46,6 +51,13 @@ def _cohort(results: Results) -> dict[str, str]:
         said = f"Slice thickness {min(thickness):g} to {max(thickness):g} mm"
         facts["acquisition"] = said + (f"; vendors {', '.join(vendors)}." if vendors else ".")
     return facts
+
+
+def _once(results: Results) -> str:
+    """What is known of patients and scans that stand twice; scans are not compared with each other."""
+    if results.source.features is not None:
+        return "no patient_id stands twice; scans were not read, one person under two ids is not seen"
+    return "no patient_id and no path of a scan stands twice; the scans were not compared with each other"
 
 
 def _software(results: Results) -> dict[str, str]:
@@ -71,16 +83,16 @@ def _software(results: Results) -> dict[str, str]:
     return facts
 
 
-def _diagnosis(results: Results) -> dict[str, str]:
-    diagnosis = results.diagnosis
-    assert diagnosis is not None
+def _diagnosis(diagnosis: Diagnosis, training: str) -> dict[str, str]:
     measured = diagnosis.sets.items()
-    others = [name for name in diagnosis.sets if name != results.options.training]
+    others = [name for name, m in measured if training not in (name, m.part.derived_from)]
     calibrations = {name: m.performance.calibration for name, m in measured}
+    covariates = list(dict.fromkeys(one.covariate for m in diagnosis.sets.values() for one in m.strata))
+    strata = f"Tables of strata by {', '.join(covariates)}." if covariates else ""
+    baseline = "a density baseline" if diagnosis.baseline is not None else ""
+    robust = list(filter(None, ("other thresholds", baseline, "strata" if covariates else "")))
     return {
         "threshold": f"Positive above {diagnosis.threshold:.4g}, {diagnosis.threshold_origin}.",
-        "measures": "AUC (DeLong and bootstrap), accuracy, sensitivity, specificity, PPV, NPV (Wilson), "
-        "Mann-Whitney, calibration, decision curves; concordance, log-rank, hazard ratios, AUC by day.",
         "performance": "; ".join(
             f"{name}: AUC {ratio(m.performance.auc)}, sensitivity "
             f"{percent(m.performance.point.sensitivity)} %, specificity "
@@ -92,19 +104,42 @@ def _diagnosis(results: Results) -> dict[str, str]:
             for name, c in calibrations.items()
             if c is not None
         ),
-        "strata": "Tables of strata by centre, type, slices, kernel, vendor, sex, age and severity.",
+        "strata": strata,
         "external": f"Sets not used for threshold or prognosis: {', '.join(others) or 'none'}.",
-        "robustness": "Other thresholds, a density baseline and strata are reported.",
+        "robustness": f"Reported: {', '.join(robust)}.",
     }
 
 
+def _diagnosis_measures(diagnosis: Diagnosis) -> str:
+    calibrated = any(m.performance.calibration is not None for m in diagnosis.sets.values())
+    return (
+        "AUC (DeLong and bootstrap), accuracy, sensitivity, specificity, PPV, NPV (Wilson), Mann-Whitney, "
+        f"{'calibration, ' if calibrated else ''}decision curves"
+    )
+
+
+def _prognosis_measures(prognoses: Sequence[EndPointStudy]) -> str:
+    judged = [one for study in prognoses for one in study.sets.values()]
+    made = {
+        "concordance": any(one.concordance is not None for one in judged),
+        "log-rank": any(one.test is not None for one in judged),
+        "hazard ratios": any(study.table is not None for study in prognoses),
+        "AUC by day": any(one.timed for one in judged),
+        "cumulative incidence": any(one.incidences for one in judged),
+        "Gray's test": any(one.gray is not None for one in judged),
+    }
+    return ", ".join(name for name, done in made.items() if done)
+
+
 def _prognosis(results: Results, study: EndPointStudy) -> dict[str, str]:
+    competes = any((judged.followed.outcome.cause == COMPETING).any() for judged in study.sets.values())
+    rival = COMPETITORS.get(study.end_point, BOTH)
     followed = {name: judged.followed.outcome for name, judged in study.sets.items()}
     chosen = ", ".join(study.selection.names) or "none"
     facts = {
         "outcome": f"Days from diagnosis to {study.end_point}, patients with COVID-19 followed for more than "
-        f"{FEWEST_DAYS:g} days; censored when last seen; death competes.",
-        "predictors": "64 DL features, age, sex, any comorbidity.",
+        f"{FEWEST_DAYS:g} days; censored when last seen; {rival if competes else 'no other event'} competes.",
+        "predictors": f"64 DL features, age, sex, any comorbidity; {study.support}.",
         "selection": f"Covariates by {selection_words(results.options.procedure)} on the training set.",
         "prognosis_model": f"Cox model; selected: {chosen}.",
         "follow_up": "; ".join(

@@ -9,9 +9,9 @@ import numpy as np
 from covid19net.errors import InputError
 from covid19net.evaluate import Estimate
 from covid19net.evaluate.estimate import quantile
-from covid19net.prognosis.competing import GrayTest, Incidence, gray_test, incidence
+from covid19net.prognosis.competing import Incidence, gray_test, incidence
 from covid19net.prognosis.concordance import TimedAuc, concordance, time_dependent_auc
-from covid19net.prognosis.groups import LogRank, WaitingCurve, by_group, logrank, split
+from covid19net.prognosis.groups import GroupTest, LogRank, WaitingCurve, by_group, logrank, split
 from covid19net.prognosis.model import PrognosticModel
 from covid19net.prognosis.model import predictor as log_hazard
 from covid19net.prognosis.outcome import COMPETING, OF_INTEREST, Outcome
@@ -78,7 +78,7 @@ class Judged:
     slope: Estimate | None
     timed: tuple[TimedAuc, ...] = ()
     incidences: tuple[Incidence, ...] = ()
-    gray: GrayTest | None = None
+    gray: GroupTest | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -106,6 +106,11 @@ def _prognosis_methods(prognoses: Sequence[EndPointStudy], options: Options) -> 
             "cumulative incidences after Aalen and Johansen with Gray's test and cause-specific Cox "
             "models, in which it competes."
         )
+    if any(study.end_point != "discharge" for study in prognoses):
+        paragraphs.append(
+            f"As only patients followed for more than {FEWEST_DAYS:g} days were studied, what is said of "
+            "end points other than discharge holds for who stays so long: nobody could die or leave before."
+        )
     return [*paragraphs, _optimism_methods(prognoses)]
 
 
@@ -126,5 +131,6 @@ def _optimism_methods(prognoses: Sequence[EndPointStudy]) -> str:
         return "The optimism of the training concordance was not estimated."
     return (
         f"The whole procedure, selection included, was repeated on {found[0].optimism.draws} bootstrap "
-        f"samples to estimate the optimism of the training concordance (Harrell), {found[0].end_point}."
+        f"samples to estimate the optimism of the training concordance (Harrell), {found[0].end_point}"
+        f"{'' if len(found) == len(prognoses) else '; for the other end points it was not estimated'}."
     )

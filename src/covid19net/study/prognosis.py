@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from covid19net.cohort import clinical, is_in_time
-from covid19net.errors import InputError
+from covid19net.errors import EmptySampleError, InputError
 from covid19net.features import FEATURES
 from covid19net.prognosis.competing import CauseRow, cause_specific
 from covid19net.prognosis.cox import CoxTable, Univariable, cox_table, per_sd, univariable
@@ -23,6 +23,7 @@ from covid19net.prognosis.screen import usable
 from covid19net.prognosis.stepwise import Selection, stepwise
 from covid19net.study.judged import WORDS, Followed, Judged, Rivals, judge
 from covid19net.study.sets import Options, StudySet
+from covid19net.study.support import Support, support_of
 
 SELECTED = "selected"
 FEWEST_EVENTS = 10  # in training, below which nothing is modelled
@@ -39,6 +40,7 @@ class EndPointStudy:
     Attributes:
         end_point: a key of `END_POINTS`.
         selection: covariates and the path to them.
+        support: events of the training set for each candidate covariate.
         table: multivariate Cox model of these; None where nothing was selected.
         model: for single patients, with cut and baseline: of the selected covariates or the penalised one.
         univariable: each covariate alone.
@@ -51,6 +53,7 @@ class EndPointStudy:
 
     end_point: str
     selection: Selection
+    support: Support
     table: CoxTable | None = None
     model: PrognosticModel | None = None
     univariable: Univariable | None = None
@@ -77,7 +80,7 @@ def followed_sets(
     """Every set with follow-up to an end point, the training set first; and why others are absent.
 
     Raises:
-        InputError: clinical values are missing and are to be refused, or follow-up that contradicts itself.
+        InputError: clinical values are missing and are to be refused.
     """
     found, notes = {}, []
     reference = sets[options.training].followed().patients
@@ -87,11 +90,13 @@ def followed_sets(
             continue
         try:
             table = clinical(part.patients, options.missing, reference=reference)
-            kept = part[np.isin(np.arange(len(part.patients)), table.kept)]
+        except EmptySampleError as fault:
+            notes.append(f"{name}: {fault}")
+            continue
+        kept = part[np.isin(np.arange(len(part.patients)), table.kept)]
+        try:
             outcome = outcome_of(kept.patients, end_point)
-        except InputError as fault:
-            if not str(fault).startswith(("no event", "nobody is left")):
-                raise
+        except InputError as fault:  # no event, or days of this event that contradict the stay
             notes.append(f"{name}: {fault}")
             continue
         covariates = np.column_stack([kept.features, table.values])
@@ -161,7 +166,9 @@ def study_end_point(
         return f"{word_of(end_point)} is not studied: {fault}"
     if not selection.names and (options.model == SELECTED or len(selection.dropped) == len(NAMES)):
         none = (*training.notes, "no covariate was selected: no model")
-        return EndPointStudy(end_point, selection, notes=(*notes, *none))
+        return EndPointStudy(
+            end_point, selection, support_of(training.outcome, selection, len(NAMES)), notes=(*notes, *none)
+        )
     found = _modelled(followed, end_point, selection, options, about)
     wanted = draws and options.model == SELECTED
     judged, failed = _optimism(training, options, progress) if wanted else (None, ())
@@ -202,6 +209,7 @@ def _modelled(
     return EndPointStudy(
         end_point,
         selection,
+        support_of(training.outcome, selection, len(NAMES)),
         table,
         replace(model, about=replace(model.about, metrics=_metrics(sets, options))),
         univariable(training.outcome, training.covariates, NAMES, per=units_of(training.covariates)),

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from covid19net.cohort import FEWEST_DAYS
 from covid19net.prognosis.groups import LogRank, WaitingCurve
 from covid19net.prognosis.outcome import END_POINTS
 from covid19net.report.shelf import Shelf
-from covid19net.report.study_page import ListPart, Paragraph, Part, Section
+from covid19net.report.study_page import Banner, ListPart, Paragraph, Part, Section
 from covid19net.study import prognosis_tables as tables
 from covid19net.study.grades import grades_of
 from covid19net.study.prognosis import EndPointStudy
@@ -19,13 +20,26 @@ WAITING = {
     "icu": "Probability of no intensive care yet",
     "ventilation": "Probability of no ventilation yet",
 }
+ONLY_LONGER = (
+    f"Only patients followed for more than {FEWEST_DAYS:g} days count, as in the paper. Who died or left "
+    "earlier is missing, and those who count could do neither in that time (immortal time): all figures hold "
+    "for patients who stay so long, not for everybody from the diagnosis on."
+)
+SHORTLY = f"Of those followed for more than {FEWEST_DAYS:g} days."  # below each figure
+NO_OPTIMISM = (
+    "How much the training set flatters itself (optimism) was not estimated here: that is done for "
+    "discharge, with a model of selected covariates and --draws above 0. Its concordance is too large, by "
+    "an unknown amount."
+)
 SIDES = {True: ("better course", "worse course"), False: ("longer stay", "shorter stay")}
 
 
 def prognosis_sections(study: EndPointStudy, shelf: Shelf) -> list[Section]:
     """Selection and model, risk groups, how well they predict, and what competes."""
     name = study.word
-    made: list[Part] = [shelf.table(tables.selection_table(study))]
+    warning = study.support.warning
+    made: list[Part] = [Banner(f"{name}: {warning}.", "warning")] if warning else []
+    made.append(shelf.table(tables.selection_table(study)))
     if study.model is None:
         made += [ListPart(study.notes)] if study.notes else []
         return [Section(f"Prognosis: {name}", tuple(made))]
@@ -74,11 +88,11 @@ def _groups(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         "figure-4-groups" if paper else f"groups-{study.end_point}",
         waiting_figure(panels, mark=shelf.mark, y_label=WAITING[study.end_point]),
         f"{'Figure 4, ' if paper else ''}Kaplan-Meier curves of the risk groups, {study.word}. Ticks: "
-        f"last seen without the event; a competing event {counted}. "
-        "Below: numbers at risk. The training set judges itself too kindly.",
+        f"last seen without the event; a competing event {counted}. Below: numbers at risk. "
+        f"{SHORTLY} The training set judges itself too kindly.",
         f"Kaplan-Meier curves of low and high risk in {', '.join(study.sets)}.",
     )
-    parts: list[Part] = [figure, shelf.table(tables.groups_table(study))]
+    parts: list[Part] = [Paragraph(ONLY_LONGER), figure, shelf.table(tables.groups_table(study))]
     if paper:
         published = tables.at_risk_table(study)
         parts += [shelf.table(published)] if published else []
@@ -125,7 +139,7 @@ def _grades(study: EndPointStudy, shelf: Shelf) -> list[Part]:
             shelf.figure(
                 f"grades-{study.end_point}",
                 waiting_figure(panels, mark=shelf.mark, y_label=WAITING[study.end_point]),
-                f"Risk groups among mild and severe patients, {study.word}.",
+                f"Risk groups among mild and severe patients, {study.word}. {SHORTLY}",
                 f"Kaplan-Meier curves of low and high risk in {', '.join(title for title, _, _ in panels)}.",
             )
         )
@@ -148,11 +162,13 @@ def _discrimination(study: EndPointStudy, shelf: Shelf) -> list[Part]:
                 f"timed-auc-{study.end_point}",
                 timed_auc_figure(curves, shelf.mark),
                 "Cumulative/dynamic AUC: who has had the event by a day against who has not, censoring "
-                "weighted. The training set judges itself too kindly.",
+                f"weighted. {SHORTLY} The training set judges itself too kindly.",
                 f"AUC by day in {', '.join(name for name, _, _ in curves)}.",
             )
         )
-    if study.optimism is not None:
+    if study.optimism is None:
+        parts.append(Paragraph(NO_OPTIMISM))
+    else:
         parts += [shelf.table(tables.optimism_table(study.optimism, study.end_point))]
         shares = [
             (tables.title_of(name), share) for name, share in study.optimism.selected.items() if share > 0
@@ -187,7 +203,7 @@ def _competing(study: EndPointStudy, shelf: Shelf) -> list[Part]:
         shelf.figure(
             f"incidence-{study.end_point}",
             incidence_figure(panels, shelf.mark),
-            f"Cumulative incidence after Aalen and Johansen by risk group, {study.word}.",
+            f"Cumulative incidence after Aalen and Johansen by risk group, {study.word}. {SHORTLY}",
             "Cumulative incidence of the event and of what competes in "
             f"{', '.join(name for name, _ in panels)}.",
         ),

@@ -20,6 +20,9 @@ TITLES = {"age": "age", "sex_male": "sex, male", "comorbidity": "any comorbidity
 UNITLESS = ("sex_male", "comorbidity")
 MOST_UNIVARIABLE = 15  # rows on the page; all are in results.json
 DISCHARGE = "discharge"  # the paper's end point, the only one with printed numbers
+SELECTED_HERE = (
+    "The covariates were selected on these patients: p and intervals are too small and too narrow."
+)
 COUNTED = 6  # days at which the numbers at risk are given, as in the paper's figure
 
 
@@ -39,12 +42,13 @@ def label_of(row: HazardRatio | CauseRow) -> str:
 def selection_table(study: EndPointStudy) -> Table:
     """The path of the selection, step by step."""
     selection = study.selection
-    rows = [("0", "no covariate", f"{selection.null:.2f}", "", "")]
+    shown = p_value if selection.procedure.criterion == "p" else "{:.2f}".format
+    rows = [("0", "no covariate", shown(selection.null), "", "")]
     rows += [
         (
             str(step.number),
             f"{step.move.action} {title_of(step.move.name)}",
-            f"{step.move.criterion:.2f}",
+            shown(step.move.criterion),
             p_value(step.move.p),
             f"{step.runner_up.action} {title_of(step.runner_up.name)}" if step.runner_up else "",
         )
@@ -80,7 +84,7 @@ def cox_rows(study: EndPointStudy) -> Table:
         f"{table.patients} patients, {table.events} events; AIC {table.aic:.1f}; p of the whole model "
         f"{p_value(table.p)}; concordance {ratio(table.concordance)} on the same patients.",
         f"A hazard ratio {direction}. DL features per standard deviation.",
-        "The covariates were selected on these patients: p and intervals are too small and too narrow.",
+        SELECTED_HERE,
         "Proportional hazards by scaled Schoenfeld residuals: small p speaks against; all together "
         f"{p_value(table.proportional_p)}.",
     )
@@ -250,7 +254,7 @@ def causes_table(study: EndPointStudy) -> Table:
         name, log_ratio = f"{INDENT}{label_of(row)}", f"{row.coefficient * row.per:.3f}"
         rows.append((name, log_ratio, ratio(row.hazard_ratio), p_value(row.p)))
     header = ("", "log hazard ratio", "hazard ratio (95 % CI)", "p")
-    notes = ("Each cause with the other one censored, on the training set.",)
+    notes = ("Each cause with the other one censored, on the training set.", SELECTED_HERE)
     title = f"Cause-specific Cox models, {study.word}"
     return Table(f"causes-{study.end_point}", title, header, tuple(rows), notes)
 

@@ -66,6 +66,8 @@ def summary(results: Results) -> list[str]:
             lines.append(
                 f"{study.word}, {named}: concordance {tables.ratio(judged.concordance)}, log-rank p {p}"
             )
+        warning = study.support.warning
+        lines += [f"WARNING: {study.word}: {warning}"] if warning else []
     return lines + list(results.absent)
 
 
@@ -130,7 +132,9 @@ def _audit() -> Section:
         "The paper's own Table 2 under the same audit (covid19net audit --example). Its numbers stand "
         "beside those of this study as printed."
     )
-    return Section("Audit of the published table", (Paragraph(text), ListPart(tuple(map(str, doubts)))))
+    return Section(
+        "Audit of the published table", (Paragraph(text), ListPart(tuple(doubt.in_words for doubt in doubts)))
+    )
 
 
 def _checklists(results: Results, shelf: Shelf) -> Section:

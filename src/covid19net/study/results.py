@@ -1,7 +1,7 @@
 """What goes into a study and what comes out of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from covid19net.cohort import Patient
@@ -46,12 +46,14 @@ class Material:
         found: patient_id -> analysis.
         failures: scans that gave no result.
         card: of the diagnosis weights; None where features were stored.
+        sha256: of the files that were read: "manifest" and, where they were stored, "features".
     """
 
     patients: Sequence[Patient]
     found: Mapping[str, Analysis]
     failures: tuple[Failure, ...] = ()
     card: Card | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def demonstration(self) -> bool:

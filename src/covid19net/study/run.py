@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+import hashlib
 import json
 from pathlib import Path
 import shutil
@@ -86,10 +87,12 @@ def gather(source: Source, out: Path, options: Options, tell: Progress) -> Mater
         if not found:
             raise InputError(f"{name}: holds none of the {len(patients)} patients of {source.manifest.name}")
         failures = tuple(Failure(p.patient_id, p.row, f"not in {name}") for p in lacking)
-        return Material(patients, found, failures)
+        digests = {"manifest": _digest(source.manifest), "features": _digest(source.features)}
+        return Material(patients, found, failures, sha256=digests)
     from covid19net.pipeline import load_models
 
     patients = read_manifest(source.manifest, needs=["scan"])
+    digests = {"manifest": _digest(source.manifest)}  # now: who edits it while scans are read changes nothing
     models = load_models(source.weights, device=source.device, home=source.home, cache=source.cache)
     found, failures = analyze_cohort(
         patients,
@@ -98,11 +101,21 @@ def gather(source: Source, out: Path, options: Options, tell: Progress) -> Mater
         workers=options.workers,
         progress=lambda done, count: tell("scans", done / count),
     )
-    return Material(patients, found, failures, models.weights.diagnosis.card)
+    return Material(patients, found, failures, models.weights.diagnosis.card, digests)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def compute(source: Source, material: Material, options: Options, tell: Progress) -> Results:
-    """Every number of the study."""
+    """Every number of the study.
+
+    Raises:
+        InputError: features of different weights, nobody to learn from, or nothing that can be studied.
+    """
+    _ = material.weights_sha256  # asked for now: features of two networks cost a line, not hours
     sets = study_sets(material.patients, material.found, options.training)
     tell("diagnosis", 0.0)
     threshold = material.card.options.get("threshold") if material.card else None
@@ -244,6 +257,7 @@ def _write_record(results: Results, path: Path) -> None:
         "options": plain(results.options),
         "demonstration": results.material.demonstration,
         "weights": results.material.weights_sha256 or None,
+        "inputs_sha256": dict(results.material.sha256),
         "failures": plain(results.material.failures),
         "absent": list(results.absent),
         "diagnosis": plain(results.diagnosis),

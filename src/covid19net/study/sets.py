@@ -16,6 +16,7 @@ from covid19net.prognosis.stepwise import Procedure
 
 WHOLE_TABLE = "all"  # name of the only set of a manifest without the column
 VIRAL = "viral"
+YOUDEN, CARD, RELEASED = THRESHOLDS = ("youden", "card", "released")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Options:
         end_points: beside discharge, those of them that the manifest knows.
         seed: of every bootstrap.
         workers: processes of the bootstrap, threads that read scans.
+
+    Raises:
+        InputError: a threshold of another name, or one that does not lie between 0 and 1.
     """
 
     training: str = "training"
@@ -44,6 +48,14 @@ class Options:
     end_points: tuple[str, ...] = tuple(name for name in END_POINTS if name != "discharge")
     seed: int = 0
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.threshold, float):
+            if not 0 < self.threshold < 1:
+                raise InputError(f"a threshold lies between 0 and 1, got {self.threshold:g}")
+        elif self.threshold not in THRESHOLDS:
+            known = ", ".join(THRESHOLDS)
+            raise InputError(f"threshold {self.threshold!r}: there are {known}, or a number")
 
 
 @dataclass(frozen=True, eq=False)

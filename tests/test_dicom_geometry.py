@@ -1,0 +1,153 @@
+"""Mask and map land on the pixels they were made from, however the series was acquired.
+
+Everything is read back with pydicom and NumPy. The expected values come from the source files alone: mask and
+map are made from the HU of the scan (or from places in the patient), so each pixel of an object can be told
+from the same pixel of the slice it refers to.
+"""
+
+from itertools import permutations, product
+
+import numpy as np
+import pydicom
+import pytest
+
+from covid19net.io import choose, read_ct
+from tests.dicom_cases import HEAT, SEG, case_of, geometry, heat_frames, maps, mask_frames
+from tests.dicom_files import affine, chest, ct_slices, with_preamble, write
+
+HU = chest((9, 44, 36))
+OFF_CENTRE = affine((2.5, 0.7, 0.8), (-312.5, 120.25, -930.5))
+
+
+def turned(order: tuple[int, ...], flips: tuple[bool, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The same chest in the same place, stored with other axes: array and affine."""
+    place = OFF_CENTRE[:, [*order, 3]].copy()
+    hu = HU.transpose(order)
+    for axis, flip in enumerate(flips):
+        if flip:
+            place[:3, 3] += place[:3, axis] * (hu.shape[axis] - 1)
+            place[:3, axis] *= -1
+            hu = np.flip(hu, axis)
+    return np.ascontiguousarray(hu), place
+
+
+def mask_of(hu: np.ndarray) -> np.ndarray:
+    """Right lung where HU are low, left where they are a little higher: like no other place of the chest."""
+    return np.where(hu < -860, 1, np.where(hu < -800, 2, 0)).astype(np.uint8)
+
+
+def heat_of(hu: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint((hu.astype(float) + 1024) / 20), 0, 100).astype(np.uint8)
+
+
+def written(folder, hu, place, **reading):
+    """A series on disk, a case made from it, its objects, and HU and position of each slice by UID."""
+    slices = [with_preamble(d) for d in ct_slices(hu, place=place)]
+    scan = read_ct(write(slices, folder / "ct"), **reading)
+    found = maps(case_of(scan, mask_of(scan.volume.hu), heat_of(scan.volume.hu)), folder)
+    files = [pydicom.dcmread(path) for path in sorted((folder / "ct").iterdir())]
+    sources = {d.SOPInstanceUID: (d.pixel_array.astype(int) - 1024, d) for d in files}
+    return found, sources
+
+
+def same_voxels(found, sources) -> None:
+    segments = mask_frames(found[SEG])
+    assert len(segments) == 2 * len(sources)  # empty frames too
+    assert {(n, uid) for n, uid, _, _ in segments} == {(n, uid) for n in (1, 2) for uid in sources}
+    for number, uid, position, frame in segments:
+        hu, source = sources[uid]
+        assert position == pytest.approx(tuple(map(float, source.ImagePositionPatient)), abs=1e-6)
+        assert (frame == (mask_of(hu) == number)).all()
+    maps = heat_frames(found[HEAT])
+    assert {uid for uid, _, _ in maps} == set(sources)
+    for uid, position, frame in maps:
+        hu, source = sources[uid]
+        assert position == pytest.approx(tuple(map(float, source.ImagePositionPatient)), abs=1e-6)
+        assert (frame == heat_of(hu)).all()
+    for name in (SEG, HEAT):
+        orientation, spacing = geometry(found[name])
+        for _, source in sources.values():
+            assert orientation == pytest.approx(list(map(float, source.ImageOrientationPatient)), abs=1e-9)
+            assert spacing == pytest.approx(list(map(float, source.PixelSpacing)), abs=1e-9)
+            assert found[name].FrameOfReferenceUID == source.FrameOfReferenceUID
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+@pytest.mark.parametrize("flips", list(product([False, True], repeat=3)), ids=str)
+def test_all_48_axis_orders_and_signs(tmp_path, monkeypatch, order, flips):
+    """Row 7 of the issues of other tools: a negated column cosine mirrored the mask front to back."""
+    monkeypatch.setattr(choose, "AXIAL", 0.0)  # else sagittal and coronal series are refused
+    same_voxels(*written(tmp_path, *turned(order, flips)))
+
+
+@pytest.mark.parametrize("degrees", [(8, 0, 0), (0, -12, 0), (5, 7, 25), (-20, 15, 170)], ids=str)
+def test_oblique_slices(tmp_path, degrees):
+    """A head-first patient lying askew: slices perpendicular to their normal, no axis along the body's."""
+    x, y, z = np.radians(degrees)
+    about_x = [[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]]
+    about_y = [[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]]
+    about_z = [[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]]
+    place = OFF_CENTRE.copy()
+    place[:3, :3] = np.array(about_z) @ about_y @ about_x @ place[:3, :3]
+    same_voxels(*written(tmp_path, HU, place))
+
+
+@pytest.mark.parametrize("per_slice", [(2, 0), (0, -1), (-1, 3)], ids=str)
+def test_a_tilted_gantry_by_whole_pixels(tmp_path, per_slice):
+    """The reader slides slices by whole pixels: the way back is exact."""
+    place = OFF_CENTRE.copy()
+    place[:3, 0] += per_slice[0] * place[:3, 1] + per_slice[1] * place[:3, 2]
+    same_voxels(*written(tmp_path, HU, place))
+
+
+def ramp(points: np.ndarray) -> np.ndarray:
+    """Percent that rises by 1 for each mm of x, y and z."""
+    return np.clip(points @ [1.0, 1.0, 1.0] - ramp.origin, 0, 100)
+
+
+def centres(shape, place) -> np.ndarray:
+    return np.moveaxis(np.indices(shape), 0, -1) @ place[:3, :3].T + place[:3, 3]
+
+
+@pytest.mark.parametrize("case", ["tilt", "gap"])
+def test_where_the_reader_interpolated_each_pixel_has_the_nearest_voxel(tmp_path, case):
+    """A map that says where it is: no pixel may be further off than half a voxel along each axis."""
+    place, hu = OFF_CENTRE.copy(), HU
+    slices = [with_preamble(d) for d in ct_slices(hu, place=place)]
+    if case == "tilt":
+        place[1, 0] = 0.31 * 0.7  # of a pixel, each slice
+        slices = [with_preamble(d) for d in ct_slices(hu, place=place)]
+    else:
+        del slices[4]
+    scan = read_ct(write(slices, tmp_path / "ct"), allow_irregular=True)
+    assert {f.code for f in scan.findings} & {"gantry-tilt", "missing-slices"}
+    points = centres(scan.volume.shape, scan.volume.affine)
+    ramp.origin = float(points.sum(-1).mean()) - 50
+    heat = np.rint(ramp(points)).astype(np.uint8)
+    found = heat_frames(maps(case_of(scan, mask_of(scan.volume.hu), heat), tmp_path)[HEAT])
+    assert len(found) == len(slices)
+    voxel = np.abs(scan.volume.affine[:3, :3]).sum()
+    for _, position, frame in found:
+        corner = place.copy()
+        corner[:3, 3] = position
+        expected = ramp(centres((1, *frame.shape), corner)[0])
+        assert np.abs(frame - expected).max() <= voxel / 2 + 0.5  # 0.5: whole percent
+        assert np.ptp(frame) > 20  # a flat map would prove nothing
+
+
+def test_another_reader_sees_the_map_on_the_ct(tmp_path):
+    """highdicom assembles the map into a volume, SimpleITK reads the CT: the map is that of the same HU."""
+    import highdicom
+    import SimpleITK
+
+    hu, place = turned((0, 1, 2), (False, True, False))
+    written(tmp_path, hu, place)
+    volume = highdicom.imread(tmp_path / HEAT).get_volume(apply_real_world_transform=True)
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / "ct")))
+    image = reader.Execute()
+    array = SimpleITK.GetArrayFromImage(image)
+    for at in ((0, 0, 0), (3, 10, 20), (8, 43, 35), (5, 1, 30)):
+        world = image.TransformIndexToPhysicalPoint(tuple(int(i) for i in at[::-1]))
+        index = np.rint(volume.map_reference_to_indices(np.array([world]))[0]).astype(int)
+        assert volume.array[tuple(index)] == heat_of(array[at])
