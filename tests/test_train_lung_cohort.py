@@ -63,6 +63,25 @@ def test_a_weight_set_comes_out_that_says_what_it_saw(manifest, tmp_path):
     assert weights.card.metrics["validation"]["validation 1"]["patients"] == 1  # scored, not learned from
 
 
+def test_the_card_names_the_sources_it_learned_from(manifest, tmp_path):
+    table = tmp_path / "m.csv"
+    rows = [
+        {"patient_id": k, "scan": manifest.parent / f"{k}.nii.gz", "lungs": manifest.parent / f"{k}-lungs.nii.gz",
+         "set": "training" if k < 6 else "validation", "collection": "a" if k < 6 else "b"}
+        for k in range(7)
+    ]  # fmt: skip
+    write_table(table, rows)
+    table.with_name("m.source.json").write_text(
+        '[{"collection": "a", "title": "A", "licence": "CC BY-NC 3.0"},'
+        ' {"collection": "b", "title": "B", "licence": "CC0"}]'
+    )
+    about = {"name": "toy", "licence": "none stated", "origin": "a test", "training_command": "none"}
+    weights = train_lungs_from(table, tmp_path / "out", SHORT, **about)
+    assert [source["collection"] for source in weights.card.sources] == ["a"]  # b is left out
+    assert weights.card.licence == "none stated; made from data under CC BY-NC 3.0 (a)"
+    assert "Non-commercial" in weights.card.limits
+
+
 def test_too_few_patients_are_refused(manifest):
     lines = manifest.read_text().splitlines()
     few = manifest.with_name("few.csv")

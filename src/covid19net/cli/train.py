@@ -97,6 +97,7 @@ def lungs(  # noqa: PLR0913 - each argument is an option of the command
         for title, facts in measured["validation"].items():
             say(f"Dice on {facts['patients']} patients of {title} {facts['dice']:.4f}")
         say(f"written: {weights.path}")
+        say_sources(weights)
 
 
 def two_step(task: "TaskName", purpose: str) -> None:
@@ -243,3 +244,17 @@ def show_card(weights: "WeightFile") -> None:
     say(f"written: {weights.path}; use it with --weights {weights.path.parent}/")
     if card.demonstration:
         say("demonstration weights: trained on synthetic patients; they say nothing about a person")
+    say_sources(weights)
+
+
+def say_sources(weights: "WeightFile") -> None:
+    """What the weights were made from and measured on, their licence, and what binds their users."""
+    from covid19net.cohort import cautions, learned_from, source_from
+
+    sources = [source_from(facts) for facts in weights.card.sources]
+    for source in sources:
+        say(f"{source.role}: {source}")
+    for line in cautions(learned_from(sources), [weights.card.task]):
+        say(f"warning: {line}")
+    if sources:
+        say(f"licence of the weights: {weights.card.licence}")

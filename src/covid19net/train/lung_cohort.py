@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from covid19net.cohort import Patient, read_manifest
+from covid19net.cohort import Patient, licence_of, made_from, read_manifest, read_sources
 from covid19net.errors import InputError, naming
 from covid19net.io import read_ct
 from covid19net.nets.densenet_fpn import DenseNetFPN
@@ -19,6 +19,7 @@ from covid19net.train.images import content_hash, keep_array, read_mask
 from covid19net.train.lesions import LUNG
 from covid19net.train.lung_data import IGNORE, Source, small_hu, small_mask, with_neighbours
 from covid19net.train.lungs import start_network, store_lungs, train_lungs
+from covid19net.train.outcome import source_limits
 from covid19net.train.together import rank
 from covid19net.weights import WeightFile, load_network
 
@@ -142,6 +143,7 @@ def train_lungs_from(
         InputError: faults in the manifest, too few patients, a scan that cannot be used.
     """
     rows = read_manifest(manifest, needs=["scan", "lungs"])
+    known = read_sources(manifest, rows)
     patients = [p for p in rows if not is_kept_apart(p)]
     if len(patients) < FEWEST:
         raise InputError(f"{manifest.name}: {len(patients)} patients; at least {FEWEST} are needed")
@@ -170,8 +172,11 @@ def train_lungs_from(
         "dice_tuning": round(history.best[1], 4), "patients": count, "started from": start.words(),
         "validation": dice_by_set(network, apart, judged), "schedule": asdict(schedule),
     }  # fmt: skip
+    made = made_from(known, patients, apart, rows)
+    card["licence"] = licence_of(card["licence"], made)
     return store_lungs(
         network, out, **card, training_data=data, demonstration=synthetic, metrics=metrics,
+        sources=[source.facts() for source in made], limits=" ".join(source_limits(made, "lungs")),
         intended_use="Finding the lungs for the diagnosis network. Research; not a medical device.",
     )  # fmt: skip
 
