@@ -18,8 +18,16 @@ from covid19net.reproduce.step import Cost, Step
 NAME = "public-1"  # of the weight set
 WANTED = (
     Wanted(
-        "vessel12", "train the lungs", "the bundled lung network is used", r"VESSEL12_\d\d\.mhd",
-        r"VESSEL12_\d\d\.mhd",
+        "vessel12", "train the lungs", "others train them, or the bundled network finds them",
+        r"VESSEL12_\d\d\.mhd", r"VESSEL12_\d\d\.mhd",
+    ),
+    Wanted(
+        "lctsc", "train the lungs, too", "fewer lungs are learned from", r"LCTSC-(Train|Test)-S\d-\d{3}",
+        r"LCTSC-(Train|Test)-S\d-\d{3}",
+    ),
+    Wanted(
+        "nsclc-radiomics", "train the lungs, too; its licence may forbid commercial use",
+        "fewer lungs are learned from", r"LUNG1-\d{3}", r"LUNG1-\d{3}",
     ),
     Wanted(
         "seg20", "test the lungs on COVID-19", "the lungs are not tested on COVID-19",
@@ -39,10 +47,13 @@ WANTED = (
     ),
     Wanted("ny-sbu", "pilot of the prognosis", "there is no prognosis", r"A\d{6}", r"A\d{6}"),
 )  # fmt: skip
-LUNGS = ("vessel12",)
+LUNGS = ("vessel12", "lctsc", "nsclc-radiomics")
 TEST_OF_LUNGS = "seg20"
 EGFR, TRAINING, OUTSIDE, STAY = "nsclc-radiogenomics", "ictcf", "covid-ct-md", "ny-sbu"
-PUBLISHED = {"vessel12": 20, "seg20": 10, EGFR: 152, TRAINING: 1083, OUTSIDE: 229, STAY: 60}  # usable, about
+PUBLISHED = {  # patients that can be used, about
+    "vessel12": 20, "lctsc": 60, "nsclc-radiomics": 409, "seg20": 10, EGFR: 152, TRAINING: 1083, OUTSIDE: 229,
+    STAY: 60,
+}  # fmt: skip
 LUNG_STEPS = {"full": 2400, "cpu": 600, "quick": 40}
 
 
@@ -70,7 +81,8 @@ class Choice:
     Attributes:
         recipe: of COVID-19Net, as `train` takes it.
         lung_steps: of the lung network; None for as many as go with the recipe.
-        lungs_from: weight set whose lung network is trained on; None starts from random numbers.
+        lungs_from: weight set whose lung network is trained on; None starts from random numbers, but with
+            the recipe "quick" from the bundled one, for its few steps teach none.
         allow_incomplete: whether collections may differ from their published counts.
         seed: of training and bootstraps.
         draws: of the bootstrap of the prognosis' selection.
@@ -165,13 +177,14 @@ class _Kitchen:
             )  # fmt: skip
             checks = self.place.out / "checks" / name
             yield Step(
-                f"check-{name}", "what would fool a study", ("cohort", "check", str(out), "--out", str(checks)),
+                f"check-{name}", "what would fool a study",
+                ("cohort", "check", str(out), "--out", str(checks)),
                 needs=(f"manifest-{name}",), makes=(checks / "cohort-check.txt",),
             )  # fmt: skip
 
     def joined(self, name: str, parts: Sequence[str], renames: Sequence[str] = ()) -> tuple[Path, list[Step]]:
         """One manifest of several, and the step that makes it, where there are several."""
-        words = [word for rename in renames for word in ("--rename", rename)]
+        words = [word for rename in renames for word in ("--set", rename)]
         if len(parts) == 1 and not words:
             return self.place.manifest(parts[0]), []
         out = self.place.manifest(name)
@@ -192,9 +205,9 @@ class _Kitchen:
         yield from before
         out, choice = self.place.out / "lungs", self.choice
         count = choice.lung_steps or LUNG_STEPS.get(choice.recipe, LUNG_STEPS["full"])
-        words = ("train", "lungs", str(manifest), "--out", str(out), "--steps", str(count))
-        if choice.lungs_from:
-            words += ("--from", choice.lungs_from)
+        start = choice.lungs_from or ("bundled" if choice.recipe == "quick" else "")
+        words = ["train", "lungs", str(manifest), "--out", str(out), "--steps", str(count)]
+        words += ["--from", start] if start else []
         patients = sum(map(self.patients, parts))
         yield Step(
             "lungs", "the network that finds the lungs", (*words, *choice.card), choice.where,
@@ -217,11 +230,7 @@ class _Kitchen:
             yield self.training("auxiliary", self.place.manifest(EGFR), (EGFR,), "egfr")
             start = ("--from", str(self.place.out / "auxiliary"))
         yield self.training("diagnosis", manifest, tuple(parts), "diagnosis", start)
-        made = [
-            n
-            for n, there in (("lungs", self.has_lungs), ("auxiliary", bool(start)), ("diagnosis", True))
-            if there
-        ]
+        made = ["lungs"] * self.has_lungs + ["auxiliary"] * bool(start) + ["diagnosis"]
         tasks = {"lungs": "lungs", "auxiliary": "egfr", "diagnosis": "diagnosis"}
         yield Step(
             NAME, "one weight set of them",
@@ -260,7 +269,8 @@ class _Kitchen:
         manifest = self.place.manifest("diagnosis")
         yield self.study("diagnosis", manifest, parts, ("--threshold", "card", "--draws", "0"))
         if STAY in self.found:
-            choices = ("--model", "penalised", "--missing", "exclude", "--draws", str(self.choice.draws))
+            choices: tuple[str, ...] = ("--model", "penalised", "--missing", "exclude")
+            choices += ("--age-band", "middle", "--draws", str(self.choice.draws))
             yield self.study("prognosis", self.place.manifest(STAY), [STAY], choices)
 
     def study(self, name: str, manifest: Path, parts: Sequence[str], choices: tuple[str, ...]) -> Step:

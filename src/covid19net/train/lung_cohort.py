@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from covid19net.cohort import Patient, licence_of, made_from, read_manifest, read_sources
+from covid19net.cohort import (
+    DataSource,
+    Patient,
+    licence_of,
+    made_from,
+    read_manifest,
+    read_sources,
+    source_from,
+)
 from covid19net.errors import InputError, naming
 from covid19net.io import read_ct
 from covid19net.nets.densenet_fpn import DenseNetFPN
@@ -60,6 +68,10 @@ class Start:
         network = load_network(self.lungs)
         assert isinstance(network, DenseNetFPN)
         return network
+
+    def sources(self) -> list[DataSource]:
+        """Of the data that taught it."""
+        return [source_from(facts) for facts in self.lungs.card.sources] if self.lungs else []
 
     def words(self) -> str:
         """For the card."""
@@ -172,7 +184,7 @@ def train_lungs_from(
         "dice_tuning": round(history.best[1], 4), "patients": count, "started from": start.words(),
         "validation": dice_by_set(network, apart, judged), "schedule": asdict(schedule),
     }  # fmt: skip
-    made = made_from(known, patients, apart, rows)
+    made = made_from(known, patients, apart, rows, start.sources())
     card["licence"] = licence_of(card["licence"], made)
     return store_lungs(
         network, out, **card, training_data=data, demonstration=synthetic, metrics=metrics,
