@@ -1,8 +1,8 @@
-"""Every collection of the recipe `reproduce public` in miniature: exact layouts, phantoms as scans, traps planted.
+"""Every collection of the recipe `reproduce public` in miniature: exact layouts, phantoms, planted traps.
 
-Names of files, columns of tables and the spelling of their values are those of the collections as far as they are
-known (docs/how-to/public-data.md). Nobody in them is a person: each folder says so in `covid19net-phantoms.txt`, and
-the DICOM headers say so as Manufacturer.
+Names of files, columns of tables and the spelling of their values are those of the collections as far as they
+are known (docs/how-to/public-data.md). Nobody in them is a person: each folder says so in
+`covid19net-phantoms.txt`, and DICOM headers say so as Manufacturer.
 
 As a script, `python -m tests.miniatures FOLDER [FACTOR]` writes them; FACTOR makes more patients.
 """
@@ -20,11 +20,12 @@ from covid19net.collections import PHANTOMS
 from covid19net.io import write_dicom_series
 from covid19net.phantom import PhantomCase, Scanner, draw_patient, scan_patient
 from covid19net.volume import CTVolume
+from tests.collections_made import make_lctsc
+from tests.drawn_objects import phantom_drawn
 
 NOTE = "The scans in this folder are phantoms made by covid19net. They show no person.\n"
 VENDOR = "covid19net phantom"
 SPACING, MATRIX = 12.0, 64  # mm between slices; rows and columns
-DAY = {"when": "01-12-1901"}
 
 
 def phantom(kind: str, number: int, *, padding: int | None = None) -> PhantomCase:
@@ -72,7 +73,7 @@ def marked(folder: Path) -> Path:
 
 
 def vessel12(folder: Path, count: int) -> None:
-    """Traps: a mask has its scan's very name; one mask is 0 and 255; three examples lie beside; .raw apart from .mhd."""
+    """Traps: a mask has its scan's very name; one mask is of 0 and 255; an example scan lies beside."""
     for n in [*range(1, count + 1), 21]:
         case = phantom("", 100 + n)
         scans, masks = (
@@ -107,8 +108,9 @@ class Download:
     """A TCIA download: descriptive names or UIDs as folders, and metadata.csv with Windows' backslashes."""
 
     HEADER = (
-        "Series UID,Collection,3rd Party Analysis,Data Description URI,Subject ID,Study UID,Study Description,"
-        "Study Date,Series Description,Manufacturer,Modality,SOP Class Name,SOP Class UID,Number of Images,"
+        "Series UID,Collection,3rd Party Analysis,Data Description URI,Subject ID,Study UID,"
+        "Study Description,Study Date,Series Description,Manufacturer,"
+        "Modality,SOP Class Name,SOP Class UID,Number of Images,"
         "File Size,File Location,Download Timestamp"
     )
 
@@ -136,13 +138,15 @@ class Download:
             names = (study_uid, uid)
         folder = self.top / self.collection / patient / names[0] / names[1]
         headers = {
-            "PatientID": patient, "StudyInstanceUID": study_uid, "SeriesInstanceUID": uid, "Modality": modality,
+            "PatientID": patient, "StudyInstanceUID": study_uid, "SeriesInstanceUID": uid,
+            "Modality": modality,
         }  # fmt: skip
         dicom(volume, folder, **headers, **tags)
         place = "\\".join([".", self.collection, patient, *names])
         self.rows.append([
             uid, self.collection, "NO", "", patient, study_uid, text, when, series, VENDOR, modality,
-            "CT Image Storage", "1.2.840.10008.5.1.4.1.1.2", len(volume.hu), "1.00 MB", place, "2026-01-01 00:00",
+            "CT Image Storage", "1.2.840.10008.5.1.4.1.1.2", len(volume.hu), "1.00 MB", place,
+            "2026-01-01 00:00",
         ])  # fmt: skip
         return folder, uid
 
@@ -159,15 +163,25 @@ def thinned(volume: CTVolume, count: int) -> CTVolume:
     return CTVolume(volume.hu[:count], volume.affine)
 
 
+def lctsc(folder: Path, count: int) -> None:
+    """Descriptive names, lungs in structure sets; the last patient is of the Test part."""
+    names = [f"LCTSC-Train-S1-{n:03}" for n in range(1, count + 1)] + ["LCTSC-Test-S2-101"]
+    cases = {name: phantom_drawn(phantom("", 150 + n)) for n, name in enumerate(names)}
+    make_lctsc(folder, cases).rename(folder / "LCTSC")
+    marked(folder)
+
+
 NSCLC = (
-    "Case ID,Patient affiliation,Age at Histological Diagnosis,Weight (lbs),Gender,Ethnicity,Smoking status,Pack Years,"
-    "Quit Smoking Year,%GG,Histology ,Pathological T stage,EGFR mutation status,KRAS mutation status,"
-    "ALK translocation status,Survival Status,Time to Death (days),CT Date,Days between CT and surgery,PET Date"
+    "Case ID,Patient affiliation,Age at Histological Diagnosis,Weight (lbs),Gender,Ethnicity,Smoking status,"
+    "Pack Years,Quit Smoking Year,%GG,Histology ,Pathological T stage,EGFR mutation status,"
+    "KRAS mutation status,ALK translocation status,Survival Status,"
+    "Time to Death (days),CT Date,Days between CT and surgery,"
+    "PET Date"
 )
 
 
 def radiogenomics(folder: Path, count: int) -> None:
-    """UIDs as folders. Traps: `Histology ` with a blank; a squamous cancer, an unknown status, a PET's CT, a scout."""
+    """UIDs as folders. Traps: a blank in `Histology `, a squamous cancer, no status, a PET's CT, a scout."""
     download, rows = Download(folder, "NSCLC Radiogenomics", uids=True), []
     kinds = ["mutant", "wild"] * count
     for n in range(2 * count + 2):
@@ -188,7 +202,8 @@ def radiogenomics(folder: Path, count: int) -> None:
                 thinned(fine, 2), name, ("04-02-1994", "CT CHEST WITHOUT CONTRAST"), "SCOUT", ImageType=scout
             )
         rows.append([
-            name, "Stanford" if n % 2 else "VA", 50 + n, "Not Collected", "Female" if n % 2 else "Male",
+            name, "Stanford" if n // 2 % 2 else "VA", 50 + n, "Not Collected",
+            "Female" if n % 3 else "Male",
             "Not Recorded In Database", "Former", 20, "N/A", "0%", histology, "T1a", status, "Wildtype",
             "Not collected", "Alive", "", "4/2/1994", 38, "5/2/1994",
         ])  # fmt: skip
@@ -197,8 +212,9 @@ def radiogenomics(folder: Path, count: int) -> None:
 
 
 NY_SBU = (
-    "to_patient_id,covid19_statuses,last.status,age.splits,gender_concept_name,visit_start_datetime,visit_concept_name,"
-    "is_icu,was_ventilated,invasive_vent_days,length_of_stay,Acute.Hepatic.Injury..during.hospitalization.,htn_v,dm_v,"
+    "to_patient_id,covid19_statuses,last.status,age.splits,gender_concept_name,visit_start_datetime,"
+    "visit_concept_name,is_icu,was_ventilated,invasive_vent_days,length_of_stay,"
+    "Acute.Hepatic.Injury..during.hospitalization.,htn_v,dm_v,"
     'cad_v,ckd_v,malignancies_v,copd_v,smoking_status_v,"62238-1_Glomerular filtration rate, predicted",'
     "2951-2_Sodium,2951-2_Sodium,therapeutic.heparin.Boolean"
 )
@@ -206,7 +222,7 @@ BANDS = ("[18,59]", "(59,74]", "(74,90]")
 
 
 def ny_sbu(folder: Path, count: int) -> None:
-    """Descriptive names. Traps: an emergency visit, a CT 80 days off, an abdomen, deaths, charts not read, twin columns."""
+    """Descriptive names. Traps: an emergency, a CT 80 days off, an abdomen, deaths, NA, twin columns."""
     download, rows = Download(folder, "COVID-19-NY-SBU", uids=False), []
     for n in range(count + 3):
         name, died = f"A{2304 + n:06}", n % 6 == 5
@@ -223,8 +239,9 @@ def ny_sbu(folder: Path, count: int) -> None:
         )
         answers = ["NA"] * 6 if n == 1 else ["Yes" if (n + k) % 4 == 0 else "No" for k in range(6)]
         rows.append([
-            name, "positive", "deceased" if died else "discharged", BANDS[n % 3], "NA" if n == 2 else ["MALE", "FEMALE"][n % 2],
-            "1/12/1901", visit, "TRUE", "No", 0, 6 + (7 * n) % 31, "No", *answers, "Never", "90", "140", "141", "TRUE",
+            name, "positive", "deceased" if died else "discharged", BANDS[n % 3],
+            "NA" if n == 2 else ["MALE", "FEMALE"][n % 2], "1/12/1901", visit, "TRUE", "No", 0,
+            6 + (7 * n) % 31, "No", *answers, "Never", "90", "140", "141", "TRUE",
         ])  # fmt: skip
     download.close()
     table(folder / "deidentified_overlap_tcia.csv.cleaned.csv_20210806.csv", next(csv.reader([NY_SBU])), rows)
@@ -239,7 +256,7 @@ ICTCF = (
 
 
 def ictcf(folder: Path, union: int, liyuan: int) -> None:
-    """Traps: a Suspected patient; PCR that contradicts; a patient without a CT; padding of -2000; both names of a class."""
+    """Traps: a Suspected patient, contradicting PCR, no CT, padding of -2000, spellings of controls."""
     rows: list[list[object]] = []
     plan = [("HUST-Union Hospital", union), ("HUST-Liyuan Hospital", liyuan)]
     people = [(where, covid) for where, count in plan for covid in [True, False] * count]
@@ -269,13 +286,14 @@ def ictcf(folder: Path, union: int, liyuan: int) -> None:
         start=last + 1,
     ):
         rows.append([
-            "HUST-Union Hospital", f"Patient {k}", "60", "Male", "No", "36.5", pcr, "N/A", outcome, "Unknown", "",
+            "HUST-Union Hospital", f"Patient {k}", "60", "Male", "No", "36.5", pcr, "N/A", outcome, "Unknown",
+            "",
         ])  # fmt: skip
     table(folder / "Patients.csv", ICTCF.split(","), rows)
 
 
 def covid_ct_md(folder: Path, count: int) -> None:
-    """Traps: normal lungs; names of files against the order in space; PatientID is no folder name; no sex in one header."""
+    """Traps: normal lungs, file names against the order in space, a PatientID that is a code, no sex."""
     for n in range(count):
         for group, code, kind in (("COVID-19 Cases", "P", "covid"), ("Cap Cases", "cap", "bacterial")):
             name = f"{code}{n + 1:03}"
@@ -296,6 +314,7 @@ def covid_ct_md(folder: Path, count: int) -> None:
 def build(folder: Path, factor: int = 1) -> Path:
     """Every collection of the recipe, under names that a download has; factor 1 is the least that trains."""
     vessel12(folder / "vessel12", 5 + factor)
+    lctsc(folder / "LCTSC", 2)
     seg20(folder / "seg20", 1 + factor)
     radiogenomics(folder / "NSCLC-Radiogenomics from TCIA", 8 * factor)
     ictcf(folder / "ictcf", 8 * factor, 3 * factor)
