@@ -53,20 +53,30 @@ def public(  # noqa: PLR0913 - each argument is an option of the command
     Says what is there and what is missing, hours and disk, then does each step by its plain command, which is
     shown. Started again, it goes on where it was stopped, and does anew what depends on something changed.
     """
-    from covid19net.reproduce import WANTED, Choice, Place, steps_of, take_inventory, write_page
-    from covid19net.reproduce.runner import Record, run_steps
+    from covid19net.reproduce import (
+        WANTED,
+        Choice,
+        Place,
+        Record,
+        left_to_do,
+        run_steps,
+        steps_of,
+        take_inventory,
+        write_page,
+    )  # fmt: skip
 
     found = take_inventory(data, WANTED, out)
-    _say_inventory(found)
+    _say_inventory(found)  # first, so that whoever lacks everything sees what to get
     choice = Choice(
         recipe=recipe, lung_steps=lung_steps, lungs_from=lungs_from, allow_incomplete=allow_incomplete,
         seed=seed, draws=draws, device=device, workers=workers, licence=licence, origin=origin,
     )  # fmt: skip
     steps = steps_of(found, Place(data, out), choice)
-    _say_steps(steps)
+    record = Record(out)
+    _say_steps(steps, left_to_do(steps, record, found))
     if show:
         return
-    run_steps(steps, Record(out), found, run_command, _say_step, only=only)
+    run_steps(steps, record, found, run_command, _say_step, only=only)
     if not only:
         say(f"look at {write_page(out, steps, found)}")
 
@@ -105,17 +115,17 @@ def _say_inventory(found: Mapping[str, "Holding"]) -> None:
         say(line)
 
 
-def _say_steps(steps: Sequence["Step"]) -> None:
-    """Every step with its plain command, hours and disk."""
+def _say_steps(steps: Sequence["Step"], left: Sequence["Step"]) -> None:
+    """Every step with hours and disk, and what of it is left to do."""
     from covid19net.reproduce import hours_of, total
 
     for step in steps:
-        hours = hours_of(step.cost)
-        say(f"{step.name}: {step.purpose}; about {hours:.2f} h on a CPU, {step.cost.disk / 1e9:.2f} GB")
-    hours, disk = total(steps)
-    say(f"together about {hours:.1f} h on two CPU cores and {disk / 1e9:.1f} GB beside the downloads")
-    unknown = [step.name for step in steps if hours_of(step.cost, gpu=True) is None]
-    if unknown:
+        time = "" if (hours := hours_of(step.cost)) is None else f", {hours:.2f} h on a CPU"
+        state = f"about {step.cost.disk / 1e9:.2f} GB{time}" if step in left else "done already"
+        say(f"[{step.name}] {step.purpose}; {state}")
+    hours, disk = total(left)
+    say(f"to do: about {hours:.1f} h on two CPU cores, and {disk / 1e9:.1f} GB beside the downloads")
+    if unknown := [step.name for step in left if hours_of(step.cost, gpu=True) is None]:
         say(f"with a GPU: not measured for {', '.join(unknown)}")
 
 

@@ -4,7 +4,7 @@ from covid19net.reproduce.estimate import hours_of, total
 from covid19net.reproduce.inventory import Holding, take_inventory
 from covid19net.reproduce.page import write_page
 from covid19net.reproduce.public import WANTED, Choice, Place, missing_lines, steps_of
-from covid19net.reproduce.runner import run_steps
+from covid19net.reproduce.runner import Record, left_to_do, run_steps
 from covid19net.reproduce.step import Cost, Step
 
 __all__ = [
@@ -13,8 +13,10 @@ __all__ = [
     "Cost",
     "Holding",
     "Place",
+    "Record",
     "Step",
     "hours_of",
+    "left_to_do",
     "missing_lines",
     "run_steps",
     "steps_of",

@@ -98,6 +98,15 @@ def run_steps(
         _do(step, key, record, run)
 
 
+def left_to_do(steps: Sequence[Step], record: Record, found: Mapping[str, Holding]) -> list[Step]:
+    """Steps that are not done, and those that need one of them: they may turn out to be done already."""
+    left: dict[str, Step] = {}
+    for step in steps:
+        if set(step.needs) & left.keys() or not record.is_done(step, key_of(step, record, found)):
+            left[step.name] = step
+    return list(left.values())
+
+
 def _do(step: Step, key: str, record: Record, run: Callable[[tuple[str, ...]], None]) -> None:
     if record.steps.get(step.name, {}).get("key", key) != key:
         for place in step.work:  # of other inputs, which a training rightly refuses to go on from
