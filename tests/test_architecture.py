@@ -22,6 +22,7 @@ LAYERS = [
     {"pipeline", "collections"},
     {"train", "report", "synthetic"},
     {"study", "dicom_results"},
+    {"reproduce"},
     {"cli"},
 ]
 HEIGHT = {part: row for row, parts in enumerate(LAYERS) for part in parts}

@@ -381,3 +381,13 @@ def test_a_text_too_long_for_its_place_says_so():
 def test_what_cannot_be_drawn_is_refused(draw):
     with pytest.raises(InputError):
         draw()
+
+
+def test_a_slope_wider_than_its_panel_is_not_written_out(tmp_path):
+    """Scores that hardly differ have slopes of many digits, which left the panels no room."""
+    rng = np.random.default_rng(0)
+    label = np.arange(12) % 2 == 0
+    scores = 0.5 + 1e-6 * rng.normal(size=12)
+    figure = calibration_figure([("training", calibrate(label, scores))] * 3)
+    save_figure(figure, tmp_path, "calibration")  # a warning of matplotlib would be an error here
+    assert all(axes.get_position().width > 0.15 for axes in figure.axes)

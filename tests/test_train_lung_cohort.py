@@ -55,11 +55,32 @@ def test_a_weight_set_comes_out_that_says_what_it_saw(manifest, tmp_path):
         origin="a test", training_command="none",
     )  # fmt: skip
     assert weights is not None
-    assert done[-1] == (6, 6)  # the validation set is left out
+    assert done[-1] == (7, 7)
     assert weights.card.task == "lungs"
     assert weights.card.demonstration
     assert "5 synthetic patients (phantoms)" in weights.card.training_data
     assert 0 <= weights.card.metrics["dice_tuning"] <= 1
+    assert weights.card.metrics["validation"]["validation 1"]["patients"] == 1  # scored, not learned from
+
+
+def test_the_card_names_the_sources_it_learned_from(manifest, tmp_path):
+    table = tmp_path / "m.csv"
+    rows = [
+        {"patient_id": k, "scan": manifest.parent / f"{k}.nii.gz",
+         "lungs": manifest.parent / f"{k}-lungs.nii.gz",
+         "set": "training" if k < 6 else "validation", "collection": "a" if k < 6 else "b"}
+        for k in range(7)
+    ]  # fmt: skip
+    write_table(table, rows)
+    table.with_name("m.source.json").write_text(
+        '[{"collection": "a", "title": "A", "licence": "CC BY-NC 3.0"},'
+        ' {"collection": "b", "title": "B", "licence": "CC0"}]'
+    )
+    about = {"name": "toy", "licence": "none stated", "origin": "a test", "training_command": "none"}
+    weights = train_lungs_from(table, tmp_path / "out", SHORT, **about)
+    assert [source["collection"] for source in weights.card.sources] == ["a"]  # b is left out
+    assert weights.card.licence == "none stated; made from data under CC BY-NC 3.0 (a)"
+    assert "Non-commercial" in weights.card.limits
 
 
 def test_too_few_patients_are_refused(manifest):
@@ -90,3 +111,23 @@ def test_dice_is_that_of_known_pixels_averaged_over_patients():
     whole = np.array([[[1, 0, 0, 0], [1, 0, 255, 0]]], np.uint8)
     sources = [Source("a", hu, half, 1.0), Source("b", hu, whole, 1.0)]
     assert mean_dice(LeftHalf(), sources) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_training_may_go_on_from_a_lung_network(manifest, tmp_path):
+    """From the bundled one: the card says so, and another start does not resume its checkpoint."""
+    from dataclasses import replace
+
+    from covid19net.train.fit import Site
+    from covid19net.train.lung_cohort import Start
+    from covid19net.weights import lung_weights
+
+    start = Start(lungs=lung_weights("bundled", None))
+    site = Site(checkpoint=tmp_path / "lungs.safetensors")
+    card = {"name": "toy", "licence": "none", "origin": "a test", "training_command": "none"}
+    weights = train_lungs_from(manifest, tmp_path, SHORT, start=start, site=site, **card)
+    assert weights is not None
+    assert weights.card.metrics["started from"].startswith("lung network of bundled, SHA-256 da88e9273049")
+    with pytest.raises(InputError, match=r"lungs\.safetensors"):
+        train_lungs_from(manifest, tmp_path, SHORT, site=site, **card)
+    with pytest.raises(InputError, match="not both"):
+        replace(start, encoder=tmp_path / "encoder.safetensors").network(0)

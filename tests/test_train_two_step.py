@@ -54,7 +54,14 @@ def manifest(tmp_path_factory):
                 "kernel": "soft", "type": "covid" if positive else "bacterial",
                 "egfr": ("mutant" if positive else "wild") if name == "auxiliary" else "",
                 "label": "" if name == "auxiliary" else "covid" if positive else "other",
+                "collection": name,
             })  # fmt: skip
+    (out / "manifest.source.json").write_text(json.dumps([
+        {"collection": name, "title": name.title(), "licence": licence, "citation": f"{name} 2020",
+         "claims": "Toys.", "refused": {"diagnosis": "nobody has COVID-19"} if name == "auxiliary" else {}}
+        for name, licence in (("auxiliary", "CC BY-NC 4.0"), ("training", "CC BY 4.0"),
+                              ("validation 1", "CC0 1.0"), ("elsewhere", "CC BY 4.0"))
+    ]))  # fmt: skip
     return write_table(out / "manifest.csv", rows)
 
 
@@ -88,6 +95,26 @@ def test_step_one_learns_and_its_card_says_from_what(auxiliary):
     assert card.training_command == "covid19net train auxiliary m.csv"
     assert card.metrics["started from"] == "random numbers"
     assert card.options["shrink"] == list(TINY)
+
+
+def test_cards_name_the_sources_of_both_steps_and_what_binds_users(auxiliary, diagnosis):
+    one, two = auxiliary.card, diagnosis.card
+    roles = {source["collection"]: source["role"] for source in one.sources}
+    assert roles == {"auxiliary": "learned from", "elsewhere": "learned from"}  # no row names the last
+    assert one.licence == (
+        "none stated; made from data under CC BY-NC 4.0 (auxiliary), CC BY 4.0 (elsewhere)"
+    )
+    assert "Non-commercial licence of auxiliary: CC BY-NC 4.0." in one.limits
+    roles = {source["collection"]: source["role"] for source in two.sources}
+    assert roles == {
+        "auxiliary": "learned from by the weights that training started from",
+        "training": "learned from", "elsewhere": "learned from", "validation 1": "measured on",
+    }  # fmt: skip
+    assert two.licence == "CC0-1.0"  # as its maker says; the data still bind
+    assert "Non-commercial licence of auxiliary" in two.limits
+    assert "no source for diagnosis" not in two.limits  # step one was another use
+    assert one.training_data in two.training_data
+    assert two.sources[0]["citation"] == "auxiliary 2020"
 
 
 def test_step_two_starts_from_step_one_and_is_judged_on_a_set_it_never_saw(diagnosis, auxiliary):

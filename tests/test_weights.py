@@ -24,9 +24,11 @@ from covid19net.weights import (
     WeightFile,
     check_bundled,
     find_set,
+    join_sets,
     list_sets,
     load_network,
     load_tensors,
+    lung_weights,
     new_set_folder,
     read_card,
     registry,
@@ -741,3 +743,24 @@ def test_zip_archives_are_refused_even_when_harmless(diagnosis):
         archive.writestr("data.pkl", b"\x80\x02.")
     with pytest.raises(WeightsError, match="is a pickle or PyTorch archive"):
         load_tensors(swap(diagnosis, buffer.getvalue()))
+
+
+# Sets put together
+
+
+def test_networks_trained_apart_become_one_set(diagnosis, tmp_path):
+    """Every byte is copied; a task that two folders hold is refused: which is meant?"""
+    lungs = write_weights(tmp_path / "lungs", "lungs", tensors_of(DenseNetFPN(4, 4)), **FIELDS, options=SMALL)
+    made = join_sets([lungs.path.parent, diagnosis.path.parent], tmp_path / "both")
+    assert set(made) == {"lungs", "diagnosis"}
+    assert sha256_of(made["lungs"].path) == lungs.card.sha256
+    found = find_set(tmp_path / "both", None)
+    assert (found.lungs.card, found.diagnosis.card, found.findings) == (lungs.card, diagnosis.card, ())
+    assert lung_weights(tmp_path / "both", None).card == lungs.card
+    with pytest.raises(WeightsError, match="holds no lung network"):
+        lung_weights(diagnosis.path.parent, None)
+    with pytest.raises(WeightsError, match=r"lungs weights are in .*lungs too"):
+        join_sets([lungs.path.parent, tmp_path / "both"], tmp_path / "third")
+    lungs.path.write_bytes(b"cut")
+    with pytest.raises(WeightsError, match=lungs.card.sha256):
+        join_sets([lungs.path.parent], tmp_path / "third")

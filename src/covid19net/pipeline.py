@@ -29,7 +29,7 @@ from covid19net.prognosis.model_file import model_sha256
 from covid19net.quantify import Quantification, quantify
 from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
 from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan, upright
-from covid19net.weights import Card, WeightSet, find_set
+from covid19net.weights import Card, WeightSet, find_set, lung_weights
 from covid19net.weights.files import load_reference
 from covid19net.weights.reference import Reference, feature_distance
 
@@ -105,6 +105,7 @@ class CaseResult:
 def load_models(
     weights: str | Path = "bundled",
     *,
+    lungs: str | Path | None = None,
     device: str = "auto",
     home: Path | None = None,
     cache: Path | None = None,
@@ -113,6 +114,7 @@ def load_models(
 
     Args:
         weights: "bundled", the name of an installed set, or a folder.
+        lungs: another set, whose lung network is used instead.
         device: "auto", "cpu", "cuda", "mps" or "torch-cpu".
         home: folder of installed sets.
         cache: where to keep the converted form of weights whose own folder cannot be written.
@@ -122,10 +124,12 @@ def load_models(
         InputError: the device is not there.
     """
     found = find_set(weights, home)
+    if lungs is not None:
+        found = replace(found, lungs=lung_weights(lungs, home))
     chosen = choose_device(device)
-    lungs = open_lungs(found.lungs, chosen, cache=cache)
+    lung_network = open_lungs(found.lungs, chosen, cache=cache)
     diagnosis = open_diagnosis(found.diagnosis, chosen, cache=cache)
-    return Models(lungs, diagnosis, found, chosen, load_reference(found.diagnosis))
+    return Models(lung_network, diagnosis, found, chosen, load_reference(found.diagnosis))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from covid19net.cli.audit import audit
 from covid19net.cli.cohort import cohort_app
 from covid19net.cli.phantom import phantom_app
 from covid19net.cli.prognosis import prognosis_app
+from covid19net.cli.reproduce import reproduce_app
 from covid19net.cli.study import study
 from covid19net.cli.terminal import fault_of, say
 from covid19net.cli.train import train_app
@@ -38,6 +39,7 @@ app.add_typer(cohort_app, name="cohort")
 app.add_typer(phantom_app, name="phantom")
 app.add_typer(train_app, name="train")
 app.add_typer(prognosis_app, name="prognosis")
+app.add_typer(reproduce_app, name="reproduce")
 
 
 def version_wanted(wanted: bool) -> None:

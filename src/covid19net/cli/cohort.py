@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
 cohort_app.command("from")(cohort_from)
 
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="MANIFEST:OLD=NEW",
+        help="Another name for a set of one manifest (its name, no .csv).",
+    ),
+]
 ManifestArgument = Annotated[Path, typer.Argument(help="CSV with one row a patient.")]
 
 
@@ -53,6 +61,7 @@ def cohort_check(
         if unknown := unknown_columns(path):
             say(f"columns not known, left alone: {', '.join(unknown)}")
         _say_counts(patients)
+        _say_sources(path, patients)
     verdict = guard(tables, _notes(tables) if scans else None)
     for line in verdict.lines():
         say(line)
@@ -77,6 +86,46 @@ def _say_counts(patients: "Sequence[Patient]") -> None:
         counts = Counter(str(p.values[column]) for p in patients if column in p.values)
         if counts:
             say(f"{column}: {', '.join(f'{name} {n}' for name, n in sorted(counts.items()))}")
+
+
+def _say_sources(path: Path, patients: "Sequence[Patient]") -> None:
+    """Where the patients come from, and what binds whoever uses them."""
+    from covid19net.cohort import cautions, read_sources
+
+    sources = read_sources(path, patients)
+    for source in sources:
+        say(f"source: {source}")
+    for line in cautions(sources):
+        say(f"warning: {line}")
+
+
+@cohort_app.command("join")
+def cohort_join(
+    manifests: Annotated[
+        list[Path], typer.Argument(metavar="MANIFEST...", help="CSVs with one row a patient.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")],
+    sets: SetOption = None,
+) -> None:
+    """Make one manifest of several, and put the sources of all beside it.
+
+    Sets of one name become one: --set "b:validation=validation 2" calls that of b.csv otherwise.
+    """
+    from covid19net.cohort import join_manifests, read_manifest
+
+    joined = join_manifests(manifests, out, dict(map(_renaming, sets or [])))
+    for name, counts in joined.sets.items():
+        say(f"{name or 'no set'}: {', '.join(f'{count} of {stem}' for stem, count in counts.items())}")
+    _say_sources(out, read_manifest(out, needs=["patient_id"], scans=False))
+    say(f"written: {joined.manifest}, {joined.sidecar}")
+
+
+def _renaming(text: str) -> tuple[tuple[str, str], str]:
+    old, equals, new = text.partition("=")
+    stem, colon, name = old.partition(":")
+    if not (equals and colon and stem and new):
+        raise typer.BadParameter(f"--set {text!r} is not MANIFEST:OLD=NEW")
+    return (stem, name), new
 
 
 def _notes(tables: "Mapping[str, Sequence[Patient]]") -> "ScanNotes":

@@ -39,6 +39,9 @@ BoardOption = Annotated[bool, typer.Option("--tensorboard", help="Write curves f
 FindOption = Annotated[
     bool, typer.Option("--find-lungs", help="Find the lungs of rows without a mask with the bundled network.")
 ]
+LungsOption = Annotated[
+    str | None, typer.Option("--lungs", help="Find them with the lung network of this weight set instead.")
+]
 
 
 @train_app.command("recipe")
@@ -59,6 +62,9 @@ def lungs(  # noqa: PLR0913 - each argument is an option of the command
     encoder: Annotated[
         Path | None, typer.Option(help="Starting weights of the DenseNet121 encoder, safetensors.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Weight set whose lung network is trained on.")
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     workers: WorkersOption = 2,
@@ -66,26 +72,32 @@ def lungs(  # noqa: PLR0913 - each argument is an option of the command
     licence: LicenceOption = "none stated",
     origin: OriginOption = "not stated",
     tensorboard: BoardOption = False,
+    home: HomeOption = None,
 ) -> None:
     """Learn to find the lungs from scans with lung masks."""
     from dataclasses import replace
 
-    from covid19net.train.lung_cohort import FULL, train_lungs_from
+    from covid19net.train.lung_cohort import FULL, Start, train_lungs_from
+    from covid19net.weights import lung_weights
 
+    begin = Start(encoder, lung_weights(start, home_of(home)) if start else None)
     schedule = replace(FULL, steps=steps or FULL.steps, seed=seed)
     work = out / "work"
     with joined(device) as here, training_bar("lungs", "Dice") as bar:
         site = site_at(here, workers, work / "tensorboard" if tensorboard else None, bar.step)
         site = replace(site, checkpoint=work / "lungs.safetensors", metrics=work / "lungs.jsonl")
         weights = train_lungs_from(
-            manifest, out, schedule, encoder=encoder, site=site,
+            manifest, out, schedule, start=begin, site=site,
             progress=lambda done, count: bar.part("slices", done, count),
             name=name, licence=licence, origin=origin, training_command=typed_command(),
         )  # fmt: skip
     if weights is not None:
         measured = weights.card.metrics
         say(f"Dice on {measured['patients']} tuning patients {measured['dice_tuning']:.4f}")
+        for title, facts in measured["validation"].items():
+            say(f"Dice on {facts['patients']} patients of {title} {facts['dice']:.4f}")
         say(f"written: {weights.path}")
+        say_sources(weights)
 
 
 def two_step(task: "TaskName", purpose: str) -> None:
@@ -109,6 +121,7 @@ def two_step(task: "TaskName", purpose: str) -> None:
         origin: OriginOption = "not stated",
         tensorboard: BoardOption = False,
         find_lungs: FindOption = False,
+        lungs: LungsOption = None,
         home: HomeOption = None,
     ) -> None:
         from covid19net.train.recipes import find_recipe
@@ -119,7 +132,7 @@ def two_step(task: "TaskName", purpose: str) -> None:
         place = Workplace(out, out / "work", cache or out / "work" / "images")
         with joined(device) as here, training_bar(task) as bar:
             weights = train_task(
-                manifest, plan, place, models=lung_models(home) if find_lungs else None,
+                manifest, plan, place, models=lung_models(home, lungs) if find_lungs or lungs else None,
                 site=site_at(here, workers, out / "work" / "tensorboard" if tensorboard else None, bar.step),
                 progress=bar.part,
             )  # fmt: skip
@@ -144,11 +157,11 @@ def typed_command() -> str:
     return shlex.join(["covid19net", *words])
 
 
-def lung_models(home: Path | None) -> "Models":
-    """The bundled networks, of which the lungs' is used."""
+def lung_models(home: Path | None, lungs: str | None) -> "Models":
+    """Networks of which the lungs' is used: that of a weight set, or the bundled one."""
     from covid19net.pipeline import load_models
 
-    return load_models(home=home_of(home), cache=cache_folder())
+    return load_models(lungs=lungs, home=home_of(home), cache=cache_folder())
 
 
 @contextmanager
@@ -231,3 +244,17 @@ def show_card(weights: "WeightFile") -> None:
     say(f"written: {weights.path}; use it with --weights {weights.path.parent}/")
     if card.demonstration:
         say("demonstration weights: trained on synthetic patients; they say nothing about a person")
+    say_sources(weights)
+
+
+def say_sources(weights: "WeightFile") -> None:
+    """What the weights were made from and measured on, their licence, and what binds their users."""
+    from covid19net.cohort import cautions, learned_from, source_from
+
+    sources = [source_from(facts) for facts in weights.card.sources]
+    for source in sources:
+        say(f"{source.role}: {source}")
+    for line in cautions(learned_from(sources), [weights.card.task]):
+        say(f"warning: {line}")
+    if sources:
+        say(f"licence of the weights: {weights.card.licence}")

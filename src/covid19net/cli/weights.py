@@ -53,6 +53,27 @@ def weights_import(
         say(f"{made.path}: {made.card.task} weights")
 
 
+@weights_app.command("join")
+def weights_join(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER...", help="With networks of different tasks each.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the set; the networks are copied.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Install the set under this name instead.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Put networks that were trained apart (lungs, auxiliary, diagnosis) into one weight set."""
+    from covid19net.weights import join_sets, new_set_folder
+
+    if (out is None) == (name is None):
+        raise InputError("where to: either --out FOLDER or --name NAME")
+    place = out if out is not None else new_set_folder(str(name), home_of(home))
+    made = join_sets(folders, place)
+    say(f"{place}: {', '.join(made)}; use it with --weights {name or f'{place}/'}")
+
+
 @weights_app.command("install")
 def weights_install(
     name: Annotated[str, typer.Argument(help="wang2020")],

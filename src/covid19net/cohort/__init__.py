@@ -6,6 +6,7 @@ belongs beside every result made from it.
 
 from covid19net.cohort.acquisition import acquisition, class_by_set
 from covid19net.cohort.follow_up import FEWEST_DAYS, is_followed, is_in_time
+from covid19net.cohort.join import Joined, join_manifests, relative
 from covid19net.cohort.leaks import Leak, Member, alike, by_name, find_leaks, members_of
 from covid19net.cohort.manifest import (
     COLUMNS,
@@ -19,7 +20,18 @@ from covid19net.cohort.manifest import (
     unknown_columns,
     write_table,
 )
-from covid19net.cohort.missing import ClinicalTable, any_comorbidity, clinical
+from covid19net.cohort.missing import Bands, ClinicalTable, any_comorbidity, banded, clinical
+from covid19net.cohort.sources import (
+    SIDECAR,
+    DataSource,
+    cautions,
+    learned_from,
+    licence_of,
+    made_from,
+    read_sources,
+    source_from,
+    sources_of,
+)
 from covid19net.cohort.strata import NOT_KNOWN, THIN, slices_of, strata_of
 from covid19net.cohort.table1 import table_one
 
@@ -29,8 +41,12 @@ __all__ = [
     "FAULTS_SHOWN",
     "FEWEST_DAYS",
     "NOT_KNOWN",
+    "SIDECAR",
     "THIN",
+    "Bands",
     "ClinicalTable",
+    "DataSource",
+    "Joined",
     "Leak",
     "Member",
     "Patient",
@@ -38,7 +54,9 @@ __all__ = [
     "acquisition",
     "alike",
     "any_comorbidity",
+    "banded",
     "by_name",
+    "cautions",
     "check_survival",
     "check_two_classes",
     "class_by_set",
@@ -46,9 +64,17 @@ __all__ = [
     "find_leaks",
     "is_followed",
     "is_in_time",
+    "join_manifests",
+    "learned_from",
+    "licence_of",
+    "made_from",
     "members_of",
     "read_manifest",
+    "read_sources",
+    "relative",
     "slices_of",
+    "source_from",
+    "sources_of",
     "strata_of",
     "table_one",
     "unknown_columns",

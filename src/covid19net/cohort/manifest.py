@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from covid19net.cohort.bands import OLDEST, band
 from covid19net.errors import InputError
 from covid19net.table import csv_text, read_cells, write_whole
 
@@ -25,7 +26,6 @@ COMORBIDITIES = (  # of the paper's Table 1
 )
 YES, NO = {"1", "yes", "y", "true"}, {"0", "no", "n", "false"}
 MISSING = {"", "na", "n/a", "nan", "none", "null"}
-OLDEST = 120.0  # years
 THICKEST = 20.0  # mm; of a slice
 LONGEST = 3650.0  # days of follow-up; more is a date in the wrong column
 FAULTS_SHOWN = 20
@@ -42,8 +42,9 @@ class Patient:
         row: line of the table, the header being 1.
         values: column -> checked value: paths absolute, age in years, days from diagnosis to discharge, death
             or the last day seen (icu_days and ventilated_days: to these events), slice thickness in mm, label
-            "covid" or "other", egfr "mutant" or "wild", sex "F" or "M", severity "mild" or "severe", centre,
-            set, type, kernel, vendor, source, collection, year and contrast as text, the rest yes or no.
+            "covid" or "other", egfr "mutant" or "wild", sex "F" or "M", severity "mild" or "severe", age_band
+            such as "60-74", centre, set, type, kernel, vendor, source, collection, licence, year, contrast,
+            choice and object_kind as text, the rest yes or no.
     """
 
     patient_id: str
@@ -90,6 +91,7 @@ COLUMNS: dict[str, Callable[[str], Value]] = {
     "type": str,
     "egfr": _one_of("mutant", "wild"),
     "age": _number(0, OLDEST),
+    "age_band": band,
     "sex": _one_of("F", "M"),
     "comorbidity": _yes_or_no,
     **dict.fromkeys(COMORBIDITIES, _yes_or_no),
@@ -106,11 +108,15 @@ COLUMNS: dict[str, Callable[[str], Value]] = {
     "vendor": str,
     "source": str,
     "collection": str,
+    "licence": str,
+    "choice": str,
+    "lung_object": str,
+    "object_kind": str,
     "year": str,
     "contrast": str,
     "synthetic": _yes_or_no,
 }
-PATHS = {"scan", "lungs"}
+PATHS = {"scan", "lungs", "lung_object"}
 DECIMALS = {"age", "days", "icu_days", "ventilated_days", "thickness"}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 
+from covid19net.cohort.bands import limits
 from covid19net.cohort.follow_up import FEWEST_DAYS
 from covid19net.cohort.manifest import COMORBIDITIES, Patient, Value
 from covid19net.cohort.missing import any_comorbidity
@@ -33,9 +34,9 @@ def table_one(patients: Sequence[Patient]) -> Table:
     """Describe the patients of each set.
 
     Columns are the sets in the order of the manifest with their size; rows are those of the paper: region
-    (centre), type of pneumonia, sex, age, comorbidities, follow-up of more than 5 days, and the EGFR status
-    where the manifest holds any. Shares are of the patients of whom it is known, and those of whom it is not
-    are counted beside them.
+    (centre), type of pneumonia, sex, age (bands where it is known so), comorbidities, follow-up
+    of more than 5 days, and the EGFR status where the manifest holds any. Shares are of the patients of whom
+    it is known, and those of whom it is not are counted beside them.
 
     Raises:
         InputError: no patients.
@@ -51,6 +52,7 @@ def table_one(patients: Sequence[Patient]) -> Table:
         _counted("male", sets, _is(_value("sex"), "M")),
         _counted("female", sets, _is(_value("sex"), "F")),
         ("age, years", *(_age(members) for members in sets.values())),
+        *_bands(patients, sets),
         _heading("comorbidity", sets),
         _counted("any", sets, any_comorbidity),
         *(_counted(TITLES.get(name, name), sets, _comorbid(name)) for name in COMORBIDITIES),
@@ -148,6 +150,15 @@ def _age(members: Sequence[Patient]) -> str:
     spread = f" ± {stdev(known):.1f}" if len(known) > 1 else ""
     missing = len(members) - len(known)
     return f"{mean(known):.1f}{spread}" + (f" ({missing} of {len(members)} unknown)" if missing else "")
+
+
+def _bands(patients: Sequence[Patient], sets: Sets) -> list[tuple[str, ...]]:
+    """Ages that are known as bands, of cohorts that hold any; they stay bands."""
+    names = sorted({str(p.values["age_band"]) for p in patients if "age_band" in p.values}, key=limits)
+    if not names:
+        return []
+    rows = [_counted(name, sets, _is(_value("age_band"), name)) for name in names]
+    return [_heading("age band, years", sets), *rows]
 
 
 def _followed(members: Sequence[Patient]) -> str:

@@ -4,18 +4,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 import json
-import os
 from pathlib import Path
 
-from covid19net.cohort import write_table
+from covid19net.cohort import SIDECAR, relative, write_table
 from covid19net.collections.collection import CONFIRMED, Collection, Gathered
 from covid19net.errors import InputError
 from covid19net.table import write_whole
 
-SIDECAR = ".source.json"  # after the manifest's stem
 MADE = "-masks"  # folder of converted masks, after the manifest's stem
-LEADING = ("patient_id", "scan", "lungs", "collection", "set", "centre", "label", "type")
+LEADING = ("patient_id", "scan", "lungs", "collection", "licence", "set", "centre", "label", "type")
 SHOWN = 8  # differences in one message
+PHANTOMS = "covid19net-phantoms.txt"  # a file of this name says that the scans of its folder are synthetic
+PHANTOM_VENDOR = "covid19net phantom"  # so does this Manufacturer
+SYNTHETIC = "the scans are synthetic (phantoms): everything made of them is a demonstration"
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,29 @@ def write_manifest(
             "(--allow-incomplete) to have this noted"
         )
     _refuse_doubles(collection, gathered)
+    if are_phantoms(folder, gathered):
+        gathered.notes.insert(0, SYNTHETIC)
+        gathered.rows = [row | {"synthetic": "yes"} for row in gathered.rows]
     notes = [*gathered.notes, *(f"allowed: {line}" for line in differ), *doubts]
     write_table(out, manifest_rows(collection, gathered, out.parent))
     sidecar = out.with_name(out.stem + SIDECAR)
     write_whole(sidecar, json.dumps(source_of(collection, gathered, notes), indent=2) + "\n")
     return Written(out, sidecar, len(gathered.rows), tuple(notes))
+
+
+def are_phantoms(folder: Path, gathered: Gathered | None = None) -> bool:
+    """Whether a download has phantoms for scans: a file in, above or right below its folder says so.
+
+    Args:
+        folder: of the download.
+        gathered: what was found in it; one header that says so is enough as well.
+    """
+    place = folder.resolve()
+    inside = [child for child in place.iterdir() if child.is_dir()]
+    rows = gathered.rows if gathered else []
+    return any((near / PHANTOMS).is_file() for near in (place, *place.parents, *inside)) or any(
+        str(row.get("vendor", "")).startswith(PHANTOM_VENDOR) for row in rows
+    )
 
 
 def refuse_use(collection: Collection, use: str) -> None:
@@ -114,7 +133,7 @@ def _refuse_doubles(collection: Collection, gathered: Gathered) -> None:
 def manifest_rows(collection: Collection, gathered: Gathered, base: Path) -> list[dict[str, object]]:
     """Rows with the same columns each, ids prefixed, paths relative to a folder."""
     used = {key for row in gathered.rows for key, value in row.items() if value not in (None, "")}
-    used |= {"patient_id", "scan", "collection"}
+    used |= {"patient_id", "scan", "collection", "licence"}
     columns = [name for name in LEADING if name in used]
     columns += [key for row in gathered.rows for key in row if key in used and key not in LEADING]
     return [
@@ -126,17 +145,11 @@ def _cell(name: str, row: Mapping[str, object], collection: Collection, base: Pa
     value = row.get(name)
     if name == "collection":
         return collection.name
+    if name == "licence":
+        return str(collection.licence)
     if name == "patient_id":
         return f"{collection.name}-{value}".replace(" ", "-")
     return relative(value, base) if isinstance(value, Path) else value
-
-
-def relative(path: Path, base: Path) -> str:
-    """A path as a manifest in a folder names it."""
-    try:
-        return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
-    except ValueError:  # another drive of Windows
-        return str(path.resolve())
 
 
 def source_of(collection: Collection, gathered: Gathered, notes: list[str]) -> dict[str, object]:

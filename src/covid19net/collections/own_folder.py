@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from covid19net.cohort import write_table
-from covid19net.collections.collect import relative
+from covid19net.cohort import relative, write_table
 from covid19net.collections.layout import entries
 from covid19net.errors import InputError
 from covid19net.io.files import find_files, is_image_name

@@ -58,7 +58,8 @@ class CoxTable:
         log_likelihood: log partial likelihood (Efron), without a penalty.
         aic: -2 log partial likelihood + 2 a covariate.
         p: of the likelihood ratio test that no covariate matters.
-        proportional_p: of the global test that all hazard ratios are constant in time.
+        proportional_p: of the global test that all hazard ratios are constant in time; None where the
+            numbers are too large or small to compute.
         concordance: Harrell's C of the linear predictor on the same patients, which flatters it.
         ridge: penalty; above 0 the standard errors and tests are those of a penalised fit, not exact ones.
         notes: what lifelines remarked.
@@ -70,7 +71,7 @@ class CoxTable:
     log_likelihood: float
     aic: float
     p: float
-    proportional_p: float
+    proportional_p: float | None
     concordance: Estimate
     ridge: float
     notes: tuple[str, ...]
@@ -253,8 +254,8 @@ def _lifelines(
 
 def _proportional(
     outcome: Outcome, residuals: np.ndarray, covariance: np.ndarray
-) -> tuple[list[float], float]:
-    """P values of constant hazard ratios: of each covariate, and of all together."""
+) -> tuple[list[float | None], float | None]:
+    """P values of constant hazard ratios, of each covariate and of all; None for what is no number."""
     days, number = np.unique(outcome.time[outcome.event], return_counts=True)
     at_risk = outcome.size - np.searchsorted(np.sort(outcome.time), days, side="left")
     before = np.append(1.0, np.cumprod(1 - number / at_risk)[:-1])  # Kaplan-Meier just before each day
@@ -267,4 +268,8 @@ def _proportional(
     events = number.sum()
     single = (covariance @ score) ** 2 * events / (np.diag(covariance) * spread)
     together = float(score @ covariance @ score) * events / spread
-    return [float(chi2.sf(value, 1)) for value in single], float(chi2.sf(together, len(covariance)))
+    return [_tail(value, 1) for value in single], _tail(together, len(covariance))
+
+
+def _tail(value: float, degrees: int) -> float | None:
+    return float(chi2.sf(value, degrees)) if np.isfinite(value) else None

@@ -30,6 +30,7 @@ GROUPS = ("other pneumonia", "COVID-19")  # names of label False and True
 INSIDE = 4  # curves whose legend fits below the curves
 HALF_WIDTH = 0.36  # of a cloud of patients, where groups stand 1 apart
 GOLDEN = 0.6180339887498949  # its multiples fill an interval evenly, in any number
+UNTOLD = 1000  # calibration slope that is not written out
 BANDS = 24  # in which a cloud counts its patients to know how wide it is
 
 
@@ -221,6 +222,8 @@ def _limits(estimate: Estimate) -> str:
 
 def _calibration_note(found: Calibration) -> str:
     slope = "none" if found.slope is None else _area(found.slope)
+    if found.slope is not None and max(map(abs, (found.slope.low, found.slope.high))) >= UNTOLD:
+        slope = f"beyond {UNTOLD}"  # scores that hardly differ; digits wider than the panel tell nothing
     return f"Brier {found.brier.value:.3f}, in the large {_signed(found.in_the_large.value)}\nslope {slope}"
 
 

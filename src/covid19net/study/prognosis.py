@@ -89,7 +89,7 @@ def followed_sets(
         if not part.patients:
             continue
         try:
-            table = clinical(part.patients, options.missing, reference=reference)
+            table = clinical(part.patients, options.missing, reference=reference, bands=options.age_band)
         except EmptySampleError as fault:
             notes.append(f"{name}: {fault}")
             continue

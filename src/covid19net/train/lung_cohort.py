@@ -1,7 +1,7 @@
 """Training the lung network from a manifest: masked scans of many patients, some slices of each on disk."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 import hashlib
 from pathlib import Path
 
@@ -9,7 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from covid19net.cohort import Patient, read_manifest
+from covid19net.cohort import (
+    DataSource,
+    Patient,
+    licence_of,
+    made_from,
+    read_manifest,
+    read_sources,
+    source_from,
+)
 from covid19net.errors import InputError, naming
 from covid19net.io import read_ct
 from covid19net.nets.densenet_fpn import DenseNetFPN
@@ -19,8 +27,9 @@ from covid19net.train.images import content_hash, keep_array, read_mask
 from covid19net.train.lesions import LUNG
 from covid19net.train.lung_data import IGNORE, Source, small_hu, small_mask, with_neighbours
 from covid19net.train.lungs import start_network, store_lungs, train_lungs
+from covid19net.train.outcome import source_limits
 from covid19net.train.together import rank
-from covid19net.weights import WeightFile
+from covid19net.weights import WeightFile, load_network
 
 RECIPE = "lung-slices-1"  # of the preprocessing; another name makes every patient's slices anew
 SLICES = 24  # of each patient, evenly from the feet to the head
@@ -31,6 +40,48 @@ FEWEST = 5  # patients
 FULL = Schedule(2400, 8, 8e-4, average=0.995, precision="bf16", judge_every=200, patience=5)
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the lung network is before its first step; random numbers where nothing is given.
+
+    Attributes:
+        encoder: starting weights of the encoder, see `load_encoder`.
+        lungs: a trained lung network.
+    """
+
+    encoder: Path | None = None
+    lungs: WeightFile | None = None
+
+    def network(self, seed: int) -> DenseNetFPN:
+        """The network.
+
+        Raises:
+            InputError: both are given.
+            WeightsError: weights that are damaged or of another network.
+        """
+        if self.lungs is None:
+            return start_network(self.encoder, seed=seed)
+        if self.encoder is not None:
+            raise InputError("either an encoder or a lung network to start from, not both")
+        network = load_network(self.lungs)
+        assert isinstance(network, DenseNetFPN)
+        return network
+
+    def sources(self) -> list[DataSource]:
+        """Of the data that taught it."""
+        return [source_from(facts) for facts in self.lungs.card.sources] if self.lungs else []
+
+    def words(self) -> str:
+        """For the card."""
+        if self.lungs is not None:
+            card = self.lungs.card
+            return f"lung network of {card.name}, SHA-256 {card.sha256[:12]}, licence {card.licence}"
+        return "random numbers" if self.encoder is None else f"encoder {self.encoder.name}"
+
+
+NOTHING = Start()
 
 
 def slices_of(patient: Patient, cache: Path) -> Source:
@@ -80,7 +131,7 @@ def train_lungs_from(
     out: Path,
     schedule: Schedule = FULL,
     *,
-    encoder: Path | None = None,
+    start: Start = NOTHING,
     site: Site = HERE,
     progress: Progress | None = None,
     **card: str,
@@ -88,10 +139,11 @@ def train_lungs_from(
     """Train the lung network on the masked scans of a manifest and write a weight set.
 
     Args:
-        manifest: CSV with columns scan and lungs; sets whose name begins with "validation" are left out.
+        manifest: CSV with columns scan and lungs; sets whose name begins with "validation" are scored once,
+            at the end.
         out: folder of the weight set; checkpoints, metrics and slices go into out/work.
         schedule: the numbers of the run.
-        encoder: starting weights of the encoder (see `load_encoder`); None starts from random numbers.
+        start: what the network is before the first step.
         site: device, threads, progress of the steps.
         progress: of preparing the slices: patients done and in all.
         **card: name, licence, origin, training_command of the model card.
@@ -103,19 +155,23 @@ def train_lungs_from(
         InputError: faults in the manifest, too few patients, a scan that cannot be used.
     """
     rows = read_manifest(manifest, needs=["scan", "lungs"])
-    patients = [p for p in rows if not str(p.values.get("set", "")).startswith("validation")]
+    known = read_sources(manifest, rows)
+    patients = [p for p in rows if not is_kept_apart(p)]
     if len(patients) < FEWEST:
         raise InputError(f"{manifest.name}: {len(patients)} patients; at least {FEWEST} are needed")
     patients.sort(key=lambda p: hashlib.sha256(f"{schedule.seed}:{p.patient_id}".encode()).digest())
+    network = start.network(schedule.seed)
+    apart = [p for p in rows if is_kept_apart(p)]
     sources = []
-    for done, patient in enumerate(patients):
+    for done, patient in enumerate([*patients, *apart]):
         with naming(f"row {patient.row}"):
             sources.append(slices_of(patient, out / "work" / "slices"))
         if progress:
-            progress(done + 1, len(patients))
+            progress(done + 1, len(rows))
     count = max(1, round(TUNING * len(patients)))
-    tuning, training = sources[:count], sources[count:]
-    network: DenseNetFPN = start_network(encoder, seed=schedule.seed)
+    tuning, training, judged = sources[:count], sources[count : len(patients)], sources[len(patients) :]
+    identity = hashlib.sha256("\n".join([start.words(), *(p.patient_id for p in patients)]).encode())
+    site = replace(site, identity=identity.hexdigest())
     history = train_lungs(network, training, schedule, judge=lambda net: mean_dice(net, tuning), site=site)
     if rank() or history.best is None:
         return None
@@ -124,8 +180,33 @@ def train_lungs_from(
     data = (
         f"{len(training)} {kind}, up to {SLICES} slices each; {count} more chose the weights; {manifest.name}"
     )
+    metrics = {
+        "dice_tuning": round(history.best[1], 4), "patients": count, "started from": start.words(),
+        "validation": dice_by_set(network, apart, judged), "schedule": asdict(schedule),
+    }  # fmt: skip
+    made = made_from(known, patients, apart, rows, start.sources())
+    card["licence"] = licence_of(card["licence"], made)
     return store_lungs(
-        network, out, **card, training_data=data, demonstration=synthetic,
+        network, out, **card, training_data=data, demonstration=synthetic, metrics=metrics,
+        sources=[source.facts() for source in made], limits=" ".join(source_limits(made, "lungs")),
         intended_use="Finding the lungs for the diagnosis network. Research; not a medical device.",
-        metrics={"dice_tuning": round(history.best[1], 4), "patients": count, "schedule": asdict(schedule)},
     )  # fmt: skip
+
+
+def is_kept_apart(patient: Patient) -> bool:
+    """Whether a patient only judges: those of sets whose name begins with "validation"."""
+    return str(patient.values.get("set", "")).startswith("validation")
+
+
+def dice_by_set(
+    network: nn.Module, patients: Sequence[Patient], sources: Sequence[Source]
+) -> dict[str, dict[str, float]]:
+    """Number of patients and mean Dice of each set and collection, before the clean-up that analysis adds."""
+    groups: dict[str, list[Source]] = {}
+    for patient, source in zip(patients, sources, strict=True):
+        names = (patient.values.get(column) for column in ("set", "collection"))
+        groups.setdefault(", ".join(str(name) for name in names if name), []).append(source)
+    return {
+        name: {"patients": len(group), "dice": round(mean_dice(network, group), 4)}
+        for name, group in groups.items()
+    }

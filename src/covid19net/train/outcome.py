@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from covid19net.cohort import strata_of
+from covid19net.cohort import DataSource, cautions, learned_from, licence_of, strata_of
 from covid19net.diagnose import probability_of
 from covid19net.engine import open_diagnosis
 from covid19net.errors import InputError
@@ -61,6 +61,7 @@ class About:
         demonstration: whether the patients are synthetic.
         shrink: at which the network was trained last.
         facts: further entries of the card's metrics.
+        sources: of the patients, with their roles; see `cohort.made_from`.
     """
 
     task: str
@@ -72,6 +73,7 @@ class About:
     demonstration: bool
     shrink: Shrink = WHOLE
     facts: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[DataSource, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,8 @@ def leave(
     """
     options: dict[str, Any] = {} if about.shrink == WHOLE else {"shrink": list(about.shrink)}
     written = {
-        "name": about.name, "licence": about.licence, "origin": about.origin,
+        "name": about.name, "licence": licence_of(about.licence, about.sources), "origin": about.origin,
+        "sources": [source.facts() for source in about.sources],
         "training_data": about.training_data, "training_command": about.training_command,
         "demonstration": about.demonstration, "intended_use": intended_use(about), "limits": limits(about),
     }  # fmt: skip
@@ -194,7 +197,22 @@ def intended_use(about: About) -> str:
 
 
 def limits(about: About) -> str:
-    """What the numbers of the card do not say."""
+    """What the numbers of the card do not say, and what binds users of its data."""
+    return " ".join([_limits(about), *source_limits(about.sources, about.task)])
+
+
+def source_limits(sources: Sequence[DataSource], task: str) -> list[str]:
+    """What binds the user of weights that were made from sources, a sentence each.
+
+    Args:
+        sources: with their roles; what was only measured on binds nobody.
+        task: of the weights.
+    """
+    made = learned_from(sources)
+    return [f"{line[0].upper()}{line[1:]}." for line in cautions(made, [task])]
+
+
+def _limits(about: About) -> str:
     if about.demonstration:
         return (
             "A demonstration. Trained and measured on synthetic scans alone: its probability, threshold and "

@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from covid19net.cohort import COLUMNS, Patient, read_manifest, write_table
+from covid19net.cohort import (
+    COLUMNS,
+    DataSource,
+    Patient,
+    made_from,
+    read_manifest,
+    read_sources,
+    source_from,
+    write_table,
+)
 from covid19net.errors import InputError, WeightsError
 from covid19net.pipeline import Models
 from covid19net.train.classes import POSITIVE, Split, is_positive, split_patients
@@ -81,11 +90,8 @@ class Workplace:
     cache: Path
 
 
-def starting_tensors(folder: Path) -> tuple[dict[str, np.ndarray], str]:
-    """Tensors of the network to transfer, from a weight set: the auxiliary task's, else the diagnosis'.
-
-    Returns:
-        The tensors, and what they are, for the card.
+def starting_weights(folder: Path) -> WeightFile:
+    """The network to transfer, from a weight set: the auxiliary task's, else the diagnosis'.
 
     Raises:
         WeightsError: no such set, or it holds neither.
@@ -94,6 +100,19 @@ def starting_tensors(folder: Path) -> tuple[dict[str, np.ndarray], str]:
     weights = found.get("egfr") or found.get("diagnosis")
     if weights is None:
         raise WeightsError(f"{folder}: holds no COVID-19Net to start from")
+    return weights
+
+
+def starting_tensors(folder: Path) -> tuple[dict[str, np.ndarray], str]:
+    """Tensors of the network to transfer.
+
+    Returns:
+        The tensors, and what they are, for the card.
+
+    Raises:
+        WeightsError: see `starting_weights`, or they are damaged.
+    """
+    weights = starting_weights(folder)
     return network_tensors(
         load_tensors(weights)
     ), f"{weights.card.name}, task {weights.card.task}, SHA-256 {weights.card.sha256[:12]}"
@@ -191,6 +210,7 @@ def train_task(
         WeightsError: the weights to start from.
     """
     patients, split = read_cohort(manifest, plan, models)
+    sources = read_sources(manifest, patients)
     tensors, origin = starting_tensors(plan.start) if plan.start else (None, "random numbers")
     samples = samples_of(split, plan.task.column, place.cache, models, site, progress)
     place.work.mkdir(parents=True, exist_ok=True)
@@ -199,7 +219,9 @@ def train_task(
     if rank():
         return None
     facts = {"best AUC on tuning patients": best, "started from": origin, "recipe": recipe_facts(plan.stages)}
-    about = replace(describe(manifest, patients, split, plan), shrink=plan.stages[-1].shrink, facts=facts)
+    about = replace(
+        describe(manifest, patients, split, plan, sources), shrink=plan.stages[-1].shrink, facts=facts
+    )
 
     def step(done: int, count: int) -> None:
         if progress:
@@ -218,8 +240,14 @@ def recipe_facts(stages: Sequence[Stage]) -> list[dict[str, Any]]:
     return facts
 
 
-def describe(manifest: Path, patients: Sequence[Patient], split: Split, plan: Plan) -> About:
-    """What the card says of a training."""
+def describe(
+    manifest: Path,
+    patients: Sequence[Patient],
+    split: Split,
+    plan: Plan,
+    sources: Sequence[DataSource] = (),
+) -> About:
+    """What the card says of a training, and of that of the weights it started from."""
     column = plan.task.column
 
     def counts(group: Sequence[Patient]) -> str:
@@ -235,7 +263,19 @@ def describe(manifest: Path, patients: Sequence[Patient], split: Split, plan: Pl
         f"{len(split.tuning)} more ({counts(split.tuning)}) chose weights and threshold; "
         f"manifest {manifest.name}"
     )
-    return About(plan.task.weights, plan.name, plan.licence, plan.origin, data, plan.command, synthetic)
+    inherited: list[DataSource] = []
+    if plan.start:
+        start = starting_weights(plan.start).card
+        data += (
+            f"; the weights it started from, {start.name} (licence {start.licence}): {start.training_data}"
+        )
+        inherited = [source_from(facts) for facts in start.sources]
+    learned = [*split.training, *split.tuning]
+    measured = [patient for group in split.validation.values() for patient in group]
+    made = made_from(sources, learned, measured, patients, inherited)
+    return About(
+        plan.task.weights, plan.name, plan.licence, plan.origin, data, plan.command, synthetic, sources=made
+    )
 
 
 def with_column(task: Task, column: str | None, training_set: str | None) -> Task:

@@ -11,7 +11,9 @@ from covid19net.weights.registry import (
     WeightSet,
     check_bundled,
     find_set,
+    join_sets,
     list_sets,
+    lung_weights,
     new_set_folder,
 )
 
@@ -25,10 +27,12 @@ __all__ = [
     "find_set",
     "import_keras",
     "install_wang2020",
+    "join_sets",
     "list_sets",
     "load_exactly",
     "load_network",
     "load_tensors",
+    "lung_weights",
     "new_set_folder",
     "read_card",
     "read_keras",

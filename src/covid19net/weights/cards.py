@@ -12,7 +12,8 @@ from pathlib import Path
 import re
 from typing import Any, NoReturn
 
-from covid19net.errors import WeightsError
+from covid19net.cohort import source_from
+from covid19net.errors import InputError, WeightsError
 from covid19net.preprocess import IMAGE_SHAPE, WHOLE
 
 # Task -> the network that does it.
@@ -22,7 +23,13 @@ LARGEST_CARD = 1 << 20  # bytes; a card is a page of text
 WIDEST = 1024  # channels of a pyramid or segmentation branch
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
-_TYPES: dict[str, type] = {"size": int, "options": dict, "metrics": dict, "demonstration": bool}
+_TYPES: dict[str, type] = {
+    "size": int,
+    "options": dict,
+    "metrics": dict,
+    "demonstration": bool,
+    "sources": list,
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class Card:
         training_command: the command line that made it, or "".
         metrics: what was measured, by name.
         limits: where it is known to fail.
+        sources: collections that the network learned from or was measured on, also those of the weights it
+            started from, as `cohort.DataSource.facts` gives them.
         converted_from: for imported weights the original's file name, SHA-256 and format; otherwise None.
     """
 
@@ -64,6 +73,7 @@ class Card:
     training_command: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     limits: str = ""
+    sources: list[dict[str, Any]] = field(default_factory=list)
     converted_from: dict[str, Any] | None = None
 
 
@@ -102,6 +112,15 @@ def _option_faults(options: Mapping[str, Any]) -> list[str]:
     return faults
 
 
+def _source_faults(sources: list[Any]) -> list[str]:
+    try:
+        for source in sources:
+            source_from(source)
+    except InputError as fault:
+        return [f"sources: {fault}"]
+    return []
+
+
 def _is_shrink(value: object) -> bool:
     if type(value) is not list or len(value) != len(IMAGE_SHAPE):
         return False
@@ -121,7 +140,7 @@ def make_card(values: Mapping[str, object], source: str) -> Card:
     faults = _faults(values)
     if not faults:
         card = Card(**values)  # type: ignore[arg-type]  # types were checked just above
-        faults = _option_faults(card.options)
+        faults = _option_faults(card.options) + _source_faults(card.sources)
         if not SHA256.fullmatch(card.sha256):
             faults.append("'sha256' must be 64 lower-case hexadecimal digits")
         if card.size <= 0:

@@ -3,7 +3,7 @@
 A set is a folder with, for each task, TASK.safetensors and its model card TASK.json.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 import re
@@ -11,8 +11,8 @@ from typing import Any
 
 from covid19net.errors import InputError, WeightsError
 from covid19net.volume import Finding
-from covid19net.weights.cards import TASKS, read_card
-from covid19net.weights.files import WeightFile, sha256_of
+from covid19net.weights.cards import TASKS, card_text, read_card
+from covid19net.weights.files import WeightFile, read_checked, sha256_of, write_atomically
 
 BUNDLED = "bundled"
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
@@ -294,6 +294,22 @@ def find_set(name: str | Path, home: Path | None) -> WeightSet:
     return WeightSet(title, found["lungs"], found["diagnosis"], tuple(findings), found.get("egfr"))
 
 
+def lung_weights(name: str | Path, home: Path | None) -> WeightFile:
+    """The lung network of a set, which need not hold a diagnosis network.
+
+    Args:
+        name: as for `find_set`.
+        home: likewise.
+
+    Raises:
+        WeightsError: unknown or damaged, or without a lung network.
+    """
+    found = bundled_files() if name == BUNDLED else weight_files(_folder_of(name, home))
+    if "lungs" not in found:
+        raise WeightsError(f"{name}: the set holds no lung network")
+    return found["lungs"]
+
+
 def _listing(name: str, state: str, folder: Path) -> SetListing:
     try:
         found = bundled_files() if state == BUNDLED else weight_files(folder)
@@ -318,3 +334,31 @@ def list_sets(home: Path | None) -> tuple[SetListing, ...]:
             tasks = tuple(file.task for file in known.files)
             listings.append(SetListing(known.name, "published", tasks, known.licence, known.origin))
     return tuple(listings)
+
+
+def join_sets(folders: Sequence[Path], out: Path) -> dict[str, WeightFile]:
+    """Copy the networks of several folders into one set: lungs of one, diagnosis of another.
+
+    Args:
+        folders: each with weights of other tasks than the rest.
+        out: folder of the set; weights of the same tasks are replaced.
+
+    Returns:
+        Task -> weight file of the set.
+
+    Raises:
+        WeightsError: no weights in a folder, damaged ones, a task in two of them, or a folder that cannot be
+            written.
+        ResourceError: the disk is full.
+    """
+    found: dict[str, WeightFile] = {}
+    for folder in folders:
+        for task, weights in weight_files(folder).items():
+            if task in found:
+                raise WeightsError(f"{folder}: {task} weights are in {found[task].path.parent} too")
+            found[task] = weights
+    for task, weights in found.items():
+        data = read_checked(weights.path, sha256=weights.card.sha256, size=weights.card.size)
+        write_atomically(out / f"{task}.safetensors", data)
+        write_atomically(out / f"{task}.json", card_text(weights.card).encode())
+    return weight_files(out)
