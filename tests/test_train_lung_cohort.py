@@ -65,7 +65,8 @@ def test_a_weight_set_comes_out_that_says_what_it_saw(manifest, tmp_path):
 def test_the_card_names_the_sources_it_learned_from(manifest, tmp_path):
     table = tmp_path / "m.csv"
     rows = [
-        {"patient_id": k, "scan": manifest.parent / f"{k}.nii.gz", "lungs": manifest.parent / f"{k}-lungs.nii.gz",
+        {"patient_id": k, "scan": manifest.parent / f"{k}.nii.gz",
+         "lungs": manifest.parent / f"{k}-lungs.nii.gz",
          "set": "training" if k < 6 else "validation", "collection": "a" if k < 6 else "b"}
         for k in range(7)
     ]  # fmt: skip

@@ -46,6 +46,10 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
         Literal["refuse", "exclude", "median"],
         typer.Option(help="What to do with patients whose age, sex or comorbidity is missing."),
     ] = "refuse",
+    age_band: Annotated[
+        Literal["refuse", "middle"],
+        typer.Option(help="Where the age is known as a band only: refuse, or take the middle of the band."),
+    ] = "refuse",
     seed: Annotated[int, typer.Option(min=0, help="Of every bootstrap.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes and threads; 0 for one a core.")] = 0,
     weights: WeightsOption = "bundled",
@@ -70,6 +74,7 @@ def study(  # noqa: PLR0913 - each argument is an option of the command
         model=model,
         draws=draws,
         missing=missing,
+        age_band=age_band,
         seed=seed,
         workers=workers or os.cpu_count() or 1,
     )

@@ -86,7 +86,7 @@ def followed_sets(
         if not part.patients:
             continue
         try:
-            table = clinical(part.patients, options.missing, reference=reference)
+            table = clinical(part.patients, options.missing, reference=reference, bands=options.age_band)
             kept = part[np.isin(np.arange(len(part.patients)), table.kept)]
             outcome = outcome_of(kept.patients, end_point)
         except InputError as fault:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from covid19net.cohort import Patient
+from covid19net.cohort import DataSource, Patient
 from covid19net.errors import InputError
 from covid19net.features import Analysis
 from covid19net.study.analyses import Failure
@@ -46,12 +46,14 @@ class Material:
         found: patient_id -> analysis.
         failures: scans that gave no result.
         card: of the diagnosis weights; None where features were stored.
+        sources: of the patients, as the manifest and the file beside it name them.
     """
 
     patients: Sequence[Patient]
     found: Mapping[str, Analysis]
     failures: tuple[Failure, ...] = ()
     card: Card | None = None
+    sources: tuple[DataSource, ...] = ()
 
     @property
     def demonstration(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from covid19net.cohort import Patient, is_followed
-from covid19net.cohort.missing import Missing
+from covid19net.cohort.missing import Bands, Missing
 from covid19net.density import NAMES
 from covid19net.errors import InputError
 from covid19net.features import Analysis
@@ -30,6 +30,8 @@ class Options:
             penalised one of all.
         draws: of the bootstrap of the whole selection; 0 leaves it out.
         missing: what happens to patients without age, sex or comorbidity: "refuse", "exclude" or "median".
+        age_band: what happens where an age is known as a band only: "refuse" counts it as missing, "middle"
+            takes the middle of the band.
         end_points: beside discharge, those of them that the manifest knows.
         seed: of every bootstrap.
         workers: processes of the bootstrap, threads that read scans.
@@ -41,6 +43,7 @@ class Options:
     model: Literal["selected", "penalised"] = "selected"
     draws: int = 200
     missing: Missing = "refuse"
+    age_band: Bands = "refuse"
     end_points: tuple[str, ...] = tuple(name for name in END_POINTS if name != "discharge")
     seed: int = 0
     workers: int = 1
