@@ -86,6 +86,15 @@ def test_what_is_missing_is_told_with_size_licence_and_address(tmp_path):
     assert {wanted.name for wanted in WANTED} <= set(COLLECTIONS)
 
 
+def test_the_page_says_what_the_program_says():
+    """Rows of the table in docs/how-to/train-on-public-data.md, word for word."""
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "train-on-public-data.md").read_text()
+    for wanted in WANTED:
+        facts = COLLECTIONS[wanted.name]
+        row = (wanted.name, wanted.purpose, str(facts.size), str(facts.licence), wanted.without)
+        assert f"| {' | '.join(row)} |" in page
+
+
 # --- which steps follow
 
 

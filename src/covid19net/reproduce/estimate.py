@@ -32,7 +32,7 @@ UNITS: Mapping[str, Unit] = {
     "sample at 48 x 240 x 360": Unit(1 / 0.36, 1 / 86.2, f"{PAGE}, Synthetic patients and training"),
     "image scored": Unit(0.72, None, f"{PAGE}, The networks alone"),
     "scan analyzed": Unit(6.2, None, f"{PAGE}, The whole command"),
-    "study": Unit(60.0, 60.0, f"{PAGE}, A study: everything but scans and bootstrap"),
+    "study": Unit(33.0, 33.0, f"{PAGE}, A study: everything but scans and bootstrap"),
     "bootstrap of the selection": Unit(180.0, 180.0, f"{PAGE}, A study"),
 }
 IMAGE = 8 << 20  # bytes of a lung image, 48 x 240 x 360 in half precision
