@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 PANGO := (apt-get update -qq && apt-get install -y -qq libpango-1.0-0 libpangoft2-1.0-0 >/dev/null) \
 	|| echo "PDFs need the system library Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
 
-.PHONY: demo test test-slow train-demo study-demo lint bench keras-oracle clean
+.PHONY: demo test test-slow train-demo study-demo public-demo lint bench keras-oracle clean
 
 $(VENV)/.base: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,12 @@ study-demo: $(VENV)/.base
 		--set training --set "validation 1" --set "validation 2" --set "validation 3" --set "validation 4"
 	$(BIN)/covid19net study study-output/cohort/manifest.csv -o study-output/study --model penalised
 
+# The recipe of the public collections on phantoms in their layouts: a rehearsal before downloading 500 GB.
+public-demo: $(VENV)/.dev
+	$(BIN)/python -m tests.miniatures demo-public/downloads
+	$(BIN)/covid19net reproduce public --data demo-public/downloads -o demo-public/public --recipe quick \
+		--allow-incomplete --draws 20
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,4 +75,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_scan.py
 
 clean:
-	rm -rf $(VENV) .venv-keras demo-output train-output study-output build dist
+	rm -rf $(VENV) .venv-keras demo-output train-output study-output demo-public build dist

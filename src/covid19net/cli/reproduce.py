@@ -120,16 +120,17 @@ def _say_inventory(found: Mapping[str, "Holding"]) -> None:
 
 def _say_steps(steps: Sequence["Step"], left: Sequence["Step"]) -> None:
     """Every step with hours and disk, and what of it is left to do."""
-    from covid19net.reproduce import hours_of, total
+    from covid19net.reproduce import hours_of, not_measured, sources, total
 
     for step in steps:
-        time = "" if (hours := hours_of(step.cost)) is None else f", {hours:.2f} h on a CPU"
-        state = f"about {step.cost.disk / 1e9:.2f} GB{time}" if step in left else "done already"
-        say(f"[{step.name}] {step.purpose}; {state}")
-    hours, disk = total(left)
-    say(f"to do: about {hours:.1f} h on two CPU cores, and {disk / 1e9:.1f} GB beside the downloads")
-    if unknown := [step.name for step in left if hours_of(step.cost, gpu=True) is None]:
-        say(f"with a GPU: not measured for {', '.join(unknown)}")
+        takes = f"about {hours_of(step.cost):.2f} h on a CPU, {step.cost.disk / 1e9:.2f} GB"
+        say(f"[{step.name}] {step.purpose}; {takes if step in left else 'done already'}")
+    disk = sum(step.cost.disk for step in left)
+    say(f"to do: about {total(left):.1f} h on two CPU cores, {disk / 1e9:.1f} GB beside the downloads")
+    unknown = not_measured(left)
+    said = f"; not measured there, counted as on a CPU: {', '.join(unknown)}" if unknown else ""
+    say(f"with one H200: about {total(left, gpu=True):.1f} h{said}")
+    say(f"estimated for scans of 150 slices from {'; '.join(sources(left))}")
 
 
 def _say_step(what: str, step: "Step") -> None:

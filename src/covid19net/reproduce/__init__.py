@@ -1,6 +1,6 @@
 """A recipe from downloaded public collections to weights, a prognostic model and reports, step by step."""
 
-from covid19net.reproduce.estimate import hours_of, total
+from covid19net.reproduce.estimate import hours_of, not_measured, sources, total
 from covid19net.reproduce.inventory import Holding, take_inventory
 from covid19net.reproduce.page import write_page
 from covid19net.reproduce.public import WANTED, Choice, Place, missing_lines, steps_of
@@ -18,7 +18,9 @@ __all__ = [
     "hours_of",
     "left_to_do",
     "missing_lines",
+    "not_measured",
     "run_steps",
+    "sources",
     "steps_of",
     "take_inventory",
     "total",

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from covid19net.reproduce.step import Cost, Step
 
-SCAN = 150  # slices, as many as those of the measured scans have
-
 
 @dataclass(frozen=True)
 class Unit:
@@ -14,7 +12,7 @@ class Unit:
 
     Attributes:
         cpu: on two cores of a Xeon, see docs/performance.md.
-        gpu: with a GPU; None where it was not measured. What runs on the CPU anyway has its figure of there.
+        gpu: with an H200; None where it was not measured, and the figure of the CPU is taken.
         source: where the figures stand.
     """
 
@@ -25,16 +23,16 @@ class Unit:
 
 PAGE = "docs/performance.md"
 UNITS: Mapping[str, Unit] = {
-    "header": Unit(0.001, 0.001, f"{PAGE}, The recipe of public data"),
+    "header": Unit(0.002, 0.002, f"{PAGE}, The recipe of public data"),
     "scan and mask read": Unit(1.25, 1.25, f"{PAGE}, A study"),
     "lung image": Unit(4.6, None, f"{PAGE}, Stage by stage: reading, chest or not, lungs, lung image"),
-    "lung step": Unit(4.0, None, f"{PAGE}, The recipe of public data"),
+    "lung step": Unit(3.1, None, f"{PAGE}, The recipe of public data"),
     "sample at 24 x 60 x 90": Unit(1 / 23.9, None, f"{PAGE}, Synthetic patients and training"),
     "sample at 24 x 120 x 180": Unit(1 / 6.0, None, f"{PAGE}, Synthetic patients and training"),
-    "sample at 48 x 240 x 360": Unit(1 / 0.36, None, f"{PAGE}, Synthetic patients and training"),
+    "sample at 48 x 240 x 360": Unit(1 / 0.36, 1 / 86.2, f"{PAGE}, Synthetic patients and training"),
     "image scored": Unit(0.72, None, f"{PAGE}, The networks alone"),
     "scan analyzed": Unit(6.2, None, f"{PAGE}, The whole command"),
-    "study": Unit(60.0, 60.0, f"{PAGE}, A study: everything but scans and bootstrap"),
+    "study": Unit(33.0, 33.0, f"{PAGE}, A study: everything but scans and bootstrap"),
     "bootstrap of the selection": Unit(180.0, 180.0, f"{PAGE}, A study"),
 }
 IMAGE = 8 << 20  # bytes of a lung image, 48 x 240 x 360 in half precision
@@ -44,18 +42,27 @@ LUNG_STATE = 200 << 20  # checkpoint: weights, moments, averages, best ones
 STATE = 32 << 20  # the same of COVID-19Net
 
 
-def hours_of(cost: Cost, *, gpu: bool = False) -> float | None:
-    """Hours of a step; None where a figure it needs was not measured."""
+def hours_of(cost: Cost, *, gpu: bool = False) -> float:
+    """Hours of a step; what was not measured on a GPU is counted as on a CPU."""
     seconds = 0.0
     for name, count in cost.units.items():
-        each = UNITS[name].gpu if gpu else UNITS[name].cpu
-        if each is None and count:
-            return None
-        seconds += (each or 0.0) * count
+        unit = UNITS[name]
+        seconds += count * (unit.gpu if gpu and unit.gpu is not None else unit.cpu)
     return seconds / 3600
 
 
-def total(steps: Iterable[Step]) -> tuple[float, int]:
-    """Hours on the CPU and bytes on disk of several steps."""
-    costs = [step.cost for step in steps]
-    return sum(hours_of(cost) or 0.0 for cost in costs), sum(cost.disk for cost in costs)
+def not_measured(steps: Iterable[Step]) -> list[str]:
+    """Units of steps that were not measured on a GPU."""
+    names = dict.fromkeys(name for step in steps for name, count in step.cost.units.items() if count)
+    return [name for name in names if UNITS[name].gpu is None]
+
+
+def total(steps: Iterable[Step], *, gpu: bool = False) -> float:
+    """Hours of several steps."""
+    return sum(hours_of(step.cost, gpu=gpu) for step in steps)
+
+
+def sources(steps: Iterable[Step]) -> list[str]:
+    """Where the figures of steps stand."""
+    names = dict.fromkeys(name for step in steps for name, count in step.cost.units.items() if count)
+    return list(dict.fromkeys(UNITS[name].source for name in names))
