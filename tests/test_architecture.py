@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "covid19net"
 # From the bottom up. A part imports only from the rows below its own.
 LAYERS = [
     {"errors"},
-    {"volume", "table", "runs"},
+    {"volume", "table", "runs", "stream"},
     {"io", "gate", "phantom", "preprocess", "lungs", "density", "nets", "cohort", "evaluate"},
     {"features"},
     {"prognosis"},
