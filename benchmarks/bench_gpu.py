@@ -12,7 +12,9 @@ threads sharing one pair of networks, so that one scan's work on the CPU overlap
 import argparse
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 import os
 from statistics import median
@@ -22,8 +24,9 @@ from bench_engine import flops
 import numpy as np
 import torch
 
-from covid19net.engine.converted import torch_parts
-from covid19net.engine.runners import TorchRunner
+from covid19net.engine import DiagnosisNetwork, LungNetwork
+from covid19net.engine.converted import shrink_of, torch_parts
+from covid19net.engine.runners import TorchRunner, Way
 from covid19net.nets.covid19net import COVID19Net
 from covid19net.nets.densenet_fpn import DenseNetFPN
 from covid19net.nets.gradient import HeadWithGradient
@@ -35,7 +38,6 @@ from covid19net.volume import CTVolume, Scan
 
 MATRIX = 8192  # rows and columns of the matrix products that measure the GPU
 HEIGHT = 300.0  # mm of the body that a scan shows
-WAYS = [(False, False), (False, True), (True, False), (True, True)]  # channels last; tuned
 
 say = partial(print, flush=True)
 
@@ -75,6 +77,33 @@ def matrix_rate(device: str, kind: torch.dtype) -> float:
     return 2 * size**3 / least(lambda: a @ a, device)
 
 
+def ways(task: str) -> dict[str, Way]:
+    """Ways to run a network on the GPU."""
+    found = {"cuDNN": Way(), "cuDNN, channels last": Way(channels_last=True)}
+    found["cuDNN, tuned"] = Way(channels_last=task == "lungs", tuned=True)
+    if find_spec("triton"):
+        from covid19net.engine.kernels import fused
+
+        found["own kernels"] = Way(channels_last=task == "lungs", prepare=fused)
+        if task == "diagnosis":
+            found["own kernels, 3 x TF32"] = Way(prepare=partial(fused, how="tf32x3"))
+    return found
+
+
+def lung_network(models: Models, device: str, way: Way) -> LungNetwork:
+    """The lung network, run that way."""
+    module = torch_parts(models.weights.lungs)["network"]
+    return LungNetwork(TorchRunner(module, device, precision="bf16", batch=96, way=way))
+
+
+def diagnosis_network(models: Models, device: str, way: Way) -> DiagnosisNetwork:
+    """The diagnosis network, run that way."""
+    weights = models.weights.diagnosis
+    parts = torch_parts(weights)
+    runners = (TorchRunner(parts[name], device, precision="f32", way=way) for name in ("backbone", "head"))
+    return DiagnosisNetwork(*runners, shrink_of(weights))
+
+
 def networks(models: Models, volume: CTVolume, device: str) -> None:
     """Print each network's time beside the ideal for its arithmetic."""
     count = len(chosen_slices(volume.shape[0], volume.spacing[0], every_slice=False))
@@ -88,26 +117,33 @@ def networks(models: Models, volume: CTVolume, device: str) -> None:
         flops(net.backbone, 1, 1, 48, 240, 360),
         flops(HeadWithGradient(net.head), 1, 152, 6, 15, 23),
     )
-    say(f"{'network':<40}{'ms':>8}{'GFLOP':>9}{'ideal ms':>10}{'ratio':>8}")
+    say(f"{'network':<52}{'ms':>8}{'GFLOP':>9}{'ideal ms':>10}{'ratio':>8}")
 
     def row(name: str, call: Callable[[], object], work: int, rate: float) -> None:
-        seconds, ideal = least(call, device), work / rate
-        say(f"{name:<40}{seconds * 1e3:8.2f}{work / 1e9:9.0f}{ideal * 1e3:10.2f}{seconds / ideal:8.1f}")
+        try:
+            seconds, ideal = least(call, device), work / rate
+        except Exception as error:  # a way this GPU cannot go must not hide the others
+            say(f"{name:<52} failed: {str(error)[:300]}")
+            return
+        say(f"{name:<52}{seconds * 1e3:8.2f}{work / 1e9:9.0f}{ideal * 1e3:10.2f}{seconds / ideal:8.1f}")
 
     rate = matrix_rate(device, torch.float32)
     half = matrix_rate(device, torch.bfloat16)
-    row(f"lungs, {count} slices, bf16", lambda: models.lungs.on_device(slices), segmentation, half)
-    row("diagnosis with gradient, f32", lambda: models.diagnosis.on_device(image), backbone + head, rate)
-    for last, tuned in WAYS if device == "cuda" else []:
-        parts = torch_parts(models.weights.diagnosis)
-        backbone_runner, head_runner = (
-            TorchRunner(parts[name], device, precision="f32", channels_last=last, tuned=tuned)
-            for name in ("backbone", "head")
-        )
-        (maps,) = backbone_runner.tensors(image[None, None])
-        name = f"{'channels last' if last else 'channels first'}{', tuned' if tuned else ''}"
-        row(f"  backbone, {name}", lambda run=backbone_runner: run.tensors(image[None, None]), backbone, rate)
-        row(f"  head, {name}", lambda run=head_runner, maps=maps: run.tensors(maps), head, rate)
+    for name, way in ways("lungs").items() if device == "cuda" else []:
+        network = lung_network(models, device, way)
+        row(f"lungs, {count} slices, bf16, {name}", partial(network.on_device, slices), segmentation, half)
+    for name, way in ways("diagnosis").items() if device == "cuda" else []:
+        network = diagnosis_network(models, device, way)
+        logits: list[float] = []
+
+        def score(network: DiagnosisNetwork = network, logits: list[float] = logits) -> None:
+            logits.append(network.on_device(image).logit)
+
+        row(f"diagnosis, f32, {name}", score, backbone + head, rate)
+        say(f"  logits {sorted(set(logits))}")
+    row(f"lungs, {count} slices, bf16, as used", lambda: models.lungs.on_device(slices), segmentation, half)
+    row("diagnosis, f32, as used", lambda: models.diagnosis.on_device(image), backbone + head, rate)
+    say(f"  logit {models.diagnosis.on_device(image).logit:.7f}")
 
 
 def stages(models: Models, volumes: list[CTVolume]) -> None:
@@ -116,6 +152,22 @@ def stages(models: Models, volumes: list[CTVolume]) -> None:
     for stage in results[0].seconds:
         say(f"{stage:<12}{median(r.seconds[stage] for r in results):8.3f} s")
     say(f"{'in all':<12}{median(sum(r.seconds.values()) for r in results):8.3f} s")
+
+
+def rates(models: Models, scans: list[Scan], alone: list[float], numbers: list[int]) -> None:
+    """Print scans a second by the number of threads."""
+
+    def score(scan: Scan) -> float:
+        return analyze(scan, models).probability
+
+    for threads in numbers:
+        part = scans if threads > 2 else scans[: max(len(scans) // 4, 1)]
+        list(overlapped(score, part[:threads], threads))  # memory of each thread, once
+        start = perf_counter()
+        found = list(overlapped(score, part, threads))
+        rate = len(part) / (perf_counter() - start)
+        expected = [alone[i % len(alone)] for i in range(len(part))]
+        say(f"{threads:3} threads: {rate:6.2f} scans a second; same as one by one: {found == expected}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -129,8 +181,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--slices", type=int, default=150)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     options = parser.parse_args(arguments)
+    begin = perf_counter()
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         volumes = list(pool.map(phantom, range(options.distinct), [options.slices] * options.distinct))
+    say(f"drawn in {perf_counter() - begin:.0f} s")
     models = load_models(device=options.device)
     name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
     say(f"{name}, {os.cpu_count()} cores, torch {torch.__version__}, scans of {volumes[0].shape}")
@@ -139,17 +193,19 @@ def main(arguments: list[str] | None = None) -> None:
     scans = [Scan(volumes[i % len(volumes)]) for i in range(options.scans)]
     alone = [analyze(scan, models).probability for scan in scans[: options.distinct]]
 
-    def score(scan: Scan) -> float:
-        return analyze(scan, models).probability
-
-    for threads in options.threads:
-        part = scans if threads > 2 else scans[: max(len(scans) // 4, 1)]
-        list(overlapped(score, part[:threads], threads))  # memory of each thread, once
-        start = perf_counter()
-        found = list(overlapped(score, part, threads))
-        rate = len(part) / (perf_counter() - start)
-        expected = [alone[i % len(volumes)] for i in range(len(part))]
-        say(f"{threads:3} threads: {rate:6.2f} scans a second; same as one by one: {found == expected}")
+    rates(models, scans, alone, options.threads)
+    if options.device == "cuda" and find_spec("triton"):
+        say("with own kernels:")
+        lungs, diagnosis = (
+            open_so(models, "cuda", ways(task)["own kernels"])
+            for task, open_so in (("lungs", lung_network), ("diagnosis", diagnosis_network))
+        )
+        models = replace(models, lungs=lungs, diagnosis=diagnosis)
+        found = [analyze(scan, models).probability for scan in scans[: options.distinct]]
+        most = max(abs(a - b) for a, b in zip(alone, found, strict=True))
+        say(f"probabilities differ by {most:.1e} at most")
+        stages(models, volumes)
+        rates(models, scans, found, options.threads[-2:])
     if options.device == "cuda":
         say(f"most memory of the GPU: {torch.cuda.max_memory_reserved() / 1e9:.1f} GB")
 

@@ -19,7 +19,7 @@ from covid19net.engine.converted import (
     torch_parts,
 )
 from covid19net.engine.device import choose_device
-from covid19net.engine.runners import OpenVINORunner, Precision, Runner, TorchRunner
+from covid19net.engine.runners import OpenVINORunner, Precision, Runner, TorchRunner, Way
 from covid19net.errors import InputError
 from covid19net.weights import WeightFile
 from covid19net.weights.files import read_checked
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SLICES_TOGETHER = {"cuda": 96}  # at most, 3 GB; on other devices of torch
 FEW_SLICES = 8
+LUNGS_WAY = Way(channels_last=True)
 
 
 def _checked(array: np.ndarray, shape: Sequence[int], what: str) -> np.ndarray:
@@ -212,7 +213,7 @@ def open_lungs(
         return LungNetwork(OpenVINORunner(part, precision=precision, threads=threads, streams=streams))
     module = torch_parts(weights)["network"]
     batch = SLICES_TOGETHER.get(device, FEW_SLICES)
-    return LungNetwork(TorchRunner(module, device, precision=precision, batch=batch, channels_last=True))
+    return LungNetwork(TorchRunner(module, device, precision=precision, batch=batch, way=LUNGS_WAY))
 
 
 def open_diagnosis(
