@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from covid19net.engine import Evidence
+from covid19net.engine import Evidence, ScanOnDevice
 from covid19net.errors import InputError
 from covid19net.preprocess import IMAGE_SHAPE
 from covid19net.volume import Box, CTVolume, Overlay
@@ -46,6 +46,17 @@ def _linear_matrix(positions: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
+def _to_box(cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int]) -> list[np.ndarray]:
+    """Matrices along (z, y, x) from the map to the voxels of the lung box; see `heat_in_box`."""
+    matrices = []
+    for axis, size in enumerate(shape):
+        image = np.linspace(0, IMAGE_SHAPE[axis] - 1, size)
+        seen = (image - (shrink[axis] - 1) / 2) / shrink[axis]  # a block's centre is its voxel's
+        cells = (seen - FIRST_CENTRE[axis]) / STRIDE[axis]
+        matrices.append(_linear_matrix(cells, cam.shape[axis]))
+    return matrices
+
+
 def heat_in_box(cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (1, 1, 1)) -> np.ndarray:
     """The Grad-CAM map interpolated linearly on the voxels of the lung box.
 
@@ -60,17 +71,17 @@ def heat_in_box(cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (
     Returns:
         float32, of that shape.
     """
-    matrices = []
-    for axis, size in enumerate(shape):
-        image = np.linspace(0, IMAGE_SHAPE[axis] - 1, size)
-        seen = (image - (shrink[axis] - 1) / 2) / shrink[axis]  # a block's centre is its voxel's
-        cells = (seen - FIRST_CENTRE[axis]) / STRIDE[axis]
-        matrices.append(_linear_matrix(cells, cam.shape[axis]))
-    along_z, along_y, along_x = matrices
+    along_z, along_y, along_x = _to_box(cam, shape, shrink)
     return np.asarray(along_y @ (np.tensordot(along_z, cam, 1) @ along_x.T))
 
 
-def heat_map(cam: np.ndarray, box: Box, volume: CTVolume, shrink: Sequence[int] = (1, 1, 1)) -> Overlay:
+def heat_map(
+    cam: np.ndarray,
+    box: Box,
+    volume: CTVolume,
+    shrink: Sequence[int] = (1, 1, 1),
+    there: ScanOnDevice | None = None,
+) -> Overlay:
     """The Grad-CAM map on the CT's own grid.
 
     Args:
@@ -78,12 +89,17 @@ def heat_map(cam: np.ndarray, box: Box, volume: CTVolume, shrink: Sequence[int] 
         box: the lung box the image was made from.
         volume: the scan.
         shrink: as in `Evidence`.
+        there: the scan on a device that is to do the work.
 
     Returns:
         uint8, percent of the map's own largest value (0 to 100), shape and affine of the CT; zero outside the
         box.
     """
     out = np.zeros(volume.shape, np.uint8)
+    if there:
+        if cam.any():
+            out[box.slices] = there.heat(cam, _to_box(cam, box.shape, shrink), FULL_SCALE)
+        return Overlay(out, volume.affine)
     heat = heat_in_box(cam, box.shape, shrink)
     if heat.max() > 0:
         out[box.slices] = np.rint(heat * (FULL_SCALE / heat.max())).astype(np.uint8)
