@@ -5,6 +5,7 @@ dense block 3, whose gradient the converted network gives along with its score.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,30 @@ FIRST_CENTRE = (3.5, 8.0, 8.0)
 FULL_SCALE = 100  # the largest value of a heat map, in percent
 
 
+class Grid(NamedTuple):
+    """Where the voxels of a stage's maps lie in the lung image: index * stride + first_centre, (z, y, x)."""
+
+    stride: tuple[float, float, float]
+    first_centre: tuple[float, float, float]
+
+
+BLOCK3 = Grid(STRIDE, FIRST_CENTRE)
+
+
+def weighted_maps(maps: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Grad-CAM of a stage: channels weighted by the mean of their gradient, added, and cut at zero.
+
+    Args:
+        maps: (channel, z, y, x).
+        gradient: of the score with respect to them.
+
+    Returns:
+        float32, >= 0, (z, y, x).
+    """
+    weights = gradient.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
+    return np.asarray(np.maximum(np.tensordot(weights, maps, 1), 0), np.float32)
+
+
 def grad_cam(evidence: Evidence) -> np.ndarray:
     """The part of the score each place of the feature map argues for.
 
@@ -30,8 +55,7 @@ def grad_cam(evidence: Evidence) -> np.ndarray:
     Returns:
         float32, >= 0, (6, 15, 23) for a full-size image; all zero when no place argues for COVID-19.
     """
-    weights = evidence.gradient.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
-    return np.asarray(np.maximum(np.tensordot(weights, evidence.maps, 1), 0), np.float32)
+    return weighted_maps(evidence.maps, evidence.gradient)
 
 
 def _linear_matrix(positions: np.ndarray, size: int) -> np.ndarray:
@@ -46,7 +70,9 @@ def _linear_matrix(positions: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
-def heat_in_box(cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (1, 1, 1)) -> np.ndarray:
+def heat_in_box(
+    cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (1, 1, 1), grid: Grid = BLOCK3
+) -> np.ndarray:
     """The Grad-CAM map interpolated linearly on the voxels of the lung box.
 
     The first and last voxel centres of the box are those of the lung image; a voxel of the feature map lies
@@ -56,6 +82,7 @@ def heat_in_box(cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (
         cam: from `grad_cam`.
         shape: voxels of the box, (z, y, x).
         shrink: voxels of the lung image that are one voxel for the network, (z, y, x).
+        grid: of the stage the map was drawn at.
 
     Returns:
         float32, of that shape.
@@ -64,7 +91,7 @@ def heat_in_box(cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (
     for axis, size in enumerate(shape):
         image = np.linspace(0, IMAGE_SHAPE[axis] - 1, size)
         seen = (image - (shrink[axis] - 1) / 2) / shrink[axis]  # a block's centre is its voxel's
-        cells = (seen - FIRST_CENTRE[axis]) / STRIDE[axis]
+        cells = (seen - grid.first_centre[axis]) / grid.stride[axis]
         matrices.append(_linear_matrix(cells, cam.shape[axis]))
     along_z, along_y, along_x = matrices
     return np.asarray(along_y @ (np.tensordot(along_z, cam, 1) @ along_x.T))
