@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from covid19net.errors import InputError
-from covid19net.explain.sanity import Randomised, cell_order, cleared_lungs, curves, randomised_maps, shuffle
+from covid19net.explain.deletion import cell_order, cleared_lungs, curves
+from covid19net.explain.sanity import Randomised, randomised_maps, shuffle
 from covid19net.nets import covid19net as nets
 from tests.networks import lively
 

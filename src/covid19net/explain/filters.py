@@ -1,10 +1,10 @@
 """What single filters of the network answer to: pictures that excite them most (Figure 6a to d). Needs torch.
 
 Activation maximisation (Erhan 2009, "Visualizing higher-layer features of a deep network") of the middle
-voxel of a filter's map, from seeded noise, in a patch about as large as what that voxel sees. Each step climbs
-by a fixed length, so that filters of any scale are treated alike, and pays for roughness (squared total
-variation, Mahendran 2015, arXiv 1412.0035) and for size; before it the picture is shifted by a voxel or not,
-so that no single grid of voxels is favoured (Mordvintsev 2015, "Inceptionism").
+voxel of a filter's map, from seeded noise, in a patch about as large as what that voxel sees. Each step
+climbs by a fixed length, so that filters of any scale are treated alike, and pays for roughness (squared
+total variation, Mahendran 2015, arXiv 1412.0035) and for size; before it the picture is shifted by a voxel or
+not, so that no single grid of voxels is favoured (Mordvintsev 2015, "Inceptionism").
 """
 
 from collections.abc import Callable, Sequence

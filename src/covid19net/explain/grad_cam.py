@@ -33,6 +33,14 @@ class Grid(NamedTuple):
 BLOCK3 = Grid(STRIDE, FIRST_CENTRE)
 
 
+def on_lung_image(grid: Grid, shrink: Sequence[int]) -> Grid:
+    """The grid in voxels of the lung image, where `shrink` of them are one voxel for the network."""
+    z, y, x = (stride * by for stride, by in zip(grid.stride, shrink, strict=True))
+    # A block's centre is its voxel's.
+    first = [at * by + (by - 1) / 2 for at, by in zip(grid.first_centre, shrink, strict=True)]
+    return Grid((z, y, x), (first[0], first[1], first[2]))
+
+
 def weighted_maps(maps: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """Grad-CAM of a stage: channels weighted by the mean of their gradient, added, and cut at zero.
 
@@ -87,11 +95,10 @@ def heat_in_box(
     Returns:
         float32, of that shape.
     """
-    matrices = []
+    matrices, grid = [], on_lung_image(grid, shrink)
     for axis, size in enumerate(shape):
         image = np.linspace(0, IMAGE_SHAPE[axis] - 1, size)
-        seen = (image - (shrink[axis] - 1) / 2) / shrink[axis]  # a block's centre is its voxel's
-        cells = (seen - grid.first_centre[axis]) / grid.stride[axis]
+        cells = (image - grid.first_centre[axis]) / grid.stride[axis]
         matrices.append(_linear_matrix(cells, cam.shape[axis]))
     along_z, along_y, along_x = matrices
     return np.asarray(along_y @ (np.tensordot(along_z, cam, 1) @ along_x.T))
@@ -110,8 +117,12 @@ def heat_map(cam: np.ndarray, box: Box, volume: CTVolume, shrink: Sequence[int] 
         uint8, percent of the map's own largest value (0 to 100), shape and affine of the CT; zero outside the
         box.
     """
+    return placed(heat_in_box(cam, box.shape, shrink), box, volume)
+
+
+def placed(heat: np.ndarray, box: Box, volume: CTVolume) -> Overlay:
+    """A map on the voxels of the lung box, >= 0, as `heat_map` gives it: in percent, on the CT's own grid."""
     out = np.zeros(volume.shape, np.uint8)
-    heat = heat_in_box(cam, box.shape, shrink)
     if heat.max() > 0:
         out[box.slices] = np.rint(heat * (FULL_SCALE / heat.max())).astype(np.uint8)
     return Overlay(out, volume.affine)

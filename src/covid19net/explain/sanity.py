@@ -1,9 +1,8 @@
-"""Does a map depend on what the network learned, and does the score depend on what the map shows?
+"""Does a map depend on what the network learned? Needs torch.
 
-Two tests a map can fail: with randomised weights it must fall apart (Adebayo 2018, "Sanity checks for
-saliency maps", NeurIPS 31:9505), and taking away what it shows must lower the score sooner than taking away
-as much anywhere else (deletion and insertion: Petsiuk 2018, "RISE", arXiv 1806.07421). Randomising needs
-torch.
+With randomised weights a map must fall apart (Adebayo 2018, "Sanity checks for saliency maps", NeurIPS
+31:9505). Together with deletion and insertion (`covid19net.explain.deletion`) these are tests that the map of
+a scan can fail.
 """
 
 from collections.abc import Callable
@@ -12,17 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import expit
 
-from covid19net.errors import InputError
+from covid19net.engine import DiagnosisNetwork
+from covid19net.explain.deletion import Curves, Progress, cell_order, cleared_lungs, curves
 from covid19net.explain.evidence import COARSE, similarity
-from covid19net.explain.grad_cam import BLOCK3, Grid, heat_in_box
-from covid19net.explain.stages import look_inside
+from covid19net.explain.grad_cam import BLOCK3, grad_cam, heat_in_box, on_lung_image
+from covid19net.explain.stages import look_inside, parts_of
+from covid19net.weights import WeightFile
 
 if TYPE_CHECKING:
     from torch import nn
 
-STEPS = 10  # of a curve
-ORDERS = 2  # random ones, averaged
 UNLIKE = 0.5  # correlation with the map of the network as it is; above it, randomised weights did not matter
 _CASCADE = {  # from the score back to the image, each row beside those before it
     "score": ("head.predict", "head.transition"),
@@ -32,8 +32,6 @@ _CASCADE = {  # from the score back to the image, each row beside those before i
     "block 1": ("backbone.block1",),
     "stem": ("backbone.stem_conv1", "backbone.stem_conv2"),
 }
-Progress = Callable[[float], None]
-Score = Callable[[np.ndarray], float]
 
 
 @dataclass(frozen=True)
@@ -53,36 +51,6 @@ class Randomised:
     def passes(self) -> bool:
         """Whether the map of a wholly randomised network is another map."""
         return bool(np.mean(np.abs(self.whole)) < UNLIKE)
-
-
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """The score while cells of the lungs are cleared, or are put back into cleared lungs.
-
-    Attributes:
-        share: of the cells, rising from 0 to 1.
-        deletion: probability with the hottest cells cleared first.
-        insertion: probability with the hottest cells put back first.
-        random_deletion: with cells cleared in random order, the mean of several orders.
-        random_insertion: with cells put back in random order, likewise.
-    """
-
-    share: np.ndarray
-    deletion: np.ndarray
-    insertion: np.ndarray
-    random_deletion: np.ndarray
-    random_insertion: np.ndarray
-
-    def areas(self) -> dict[str, float]:
-        """Area under each curve, in [0, 1]."""
-        names = ("deletion", "insertion", "random_deletion", "random_insertion")
-        return {name: float(np.trapezoid(getattr(self, name), self.share)) for name in names}
-
-    @property
-    def passes(self) -> bool:
-        """Whether the map's order lowers the score sooner, and raises it sooner, than a random one."""
-        area = self.areas()
-        return area["deletion"] < area["random_deletion"] and area["insertion"] > area["random_insertion"]
 
 
 def shuffle(module: "nn.Module", rng: np.random.Generator) -> None:
@@ -148,90 +116,90 @@ def randomised_maps(
     return Randomised(cascade, tuple(whole)), maps
 
 
-def cleared_lungs(image: np.ndarray, lungs: np.ndarray) -> np.ndarray:
-    """The lung image with whatever is denser than this lung mostly is taken out of the lungs.
+@dataclass(frozen=True, eq=False)
+class Sanity:
+    """Both tests of the map of one scan.
+
+    Attributes:
+        probability: of COVID-19.
+        randomised: what became of the map.
+        curves: what became of the score.
+    """
+
+    probability: float
+    randomised: Randomised
+    curves: Curves
+
+    def record(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        names = ("share", "deletion", "insertion", "random_deletion", "random_insertion")
+        return {
+            "probability": self.probability,
+            "randomised_weights": {
+                "correlation_after": {k: round(v, 4) for k, v in self.randomised.cascade.items()},
+                "correlation_all_randomised": [round(v, 4) for v in self.randomised.whole],
+                "limit": UNLIKE,
+                "passes": self.randomised.passes,
+            },
+            "deletion_insertion": {
+                **{name: [round(v, 4) for v in getattr(self.curves, name).tolist()] for name in names},
+                "areas": {name: round(area, 4) for name, area in self.curves.areas().items()},
+                "passes": self.curves.passes,
+            },
+        }
+
+    def lines(self) -> tuple[str, str]:
+        """The verdicts in words."""
+        area = self.curves.areas()
+        return (
+            f"randomised weights: {'passed' if self.randomised.passes else 'FAILED'} (mean correlation with "
+            f"the true map {np.mean(self.randomised.whole):.2f})",
+            f"deletion and insertion: {'passed' if self.curves.passes else 'FAILED'} (areas "
+            f"{area['deletion']:.3f} and {area['insertion']:.3f}; in random order "
+            f"{area['random_deletion']:.3f} and {area['random_insertion']:.3f})",
+        )
+
+
+def examine(
+    image: np.ndarray,
+    lungs: np.ndarray,
+    network: DiagnosisNetwork,
+    weights: WeightFile,
+    *,
+    progress: Callable[[str, float], None] | None = None,
+) -> Sanity:
+    """Put the map of a scan to both tests.
 
     Args:
-        image: the lung image, (z, y, x).
-        lungs: on the same voxels, not 0 in the lungs.
+        image: the lung image.
+        lungs: on the voxels of the lung box, not 0 in the lungs.
+        network: the diagnosis network of the weights.
+        weights: the file it is from.
+        progress: called with (test, share done).
 
     Raises:
-        InputError: no lung.
+        WeightsError: torch is not installed.
+        ResourceError: not enough memory.
     """
-    inside = lungs > 0
-    if not inside.any():
-        raise InputError("there are no lungs to clear")
-    return np.where(inside, np.minimum(image, np.median(image[inside])), image).astype(np.float32)
 
+    def told(test: str) -> Progress | None:
+        return (lambda share: progress(test, share)) if progress else None
 
-def cell_order(cam: np.ndarray, lungs: np.ndarray, grid: Grid = BLOCK3) -> tuple[np.ndarray, np.ndarray]:
-    """Cells of a map with lung in them, hottest first, and the cell of each voxel of the lung image.
-
-    Args:
-        cam: map of a network that sees the whole image, (z, y, x).
-        lungs: on the lung image, not 0 in the lungs.
-        grid: of the map.
-
-    Returns:
-        Numbers of cells, and for every voxel the number of its cell.
-    """
-    nearest = []
-    for axis, size in enumerate(lungs.shape):
-        at = np.rint((np.arange(size) - grid.first_centre[axis]) / grid.stride[axis]).astype(int)
-        nearest.append(np.clip(at, 0, cam.shape[axis] - 1))
-    z, y, x = np.ix_(*nearest)
-    cells = np.asarray((z * cam.shape[1] + y) * cam.shape[2] + x)
-    with_lung = np.unique(cells[lungs > 0])
-    heat = cam.ravel()[with_lung]
-    return with_lung[np.argsort(-heat, kind="stable")], cells
-
-
-def curves(
-    score: Score,
-    image: np.ndarray,
-    cleared: np.ndarray,
-    cells: tuple[np.ndarray, np.ndarray],
-    *,
-    steps: int = STEPS,
-    progress: Progress | None = None,
-) -> Curves:
-    """Deletion and insertion, by the map's order and by random orders of the same cells.
-
-    Args:
-        score: probability of an image.
-        image: the lung image.
-        cleared: from `cleared_lungs`.
-        cells: from `cell_order`.
-        steps: of each curve.
-        progress: called with the share done.
-    """
-    hottest, cell_of = cells
-    share = np.linspace(0, 1, steps + 1)
-    counts = np.rint(share * len(hottest)).astype(int)
-    ends = {0: score(image), len(hottest): score(cleared)}
-    rng = np.random.default_rng(0)
-    shuffled = [rng.permutation(hottest) for _ in range(ORDERS)]
-    runs, done = 2 * (1 + ORDERS) * max(steps - 1, 1), 0
-
-    def deleted(order: np.ndarray) -> np.ndarray:
-        """Scores with more and more of an order's cells cleared."""
-        nonlocal done
-        found = []
-        for count in counts:
-            if count in ends:
-                found.append(ends[int(count)])
-                continue
-            gone = np.zeros(int(cell_of.max()) + 1, bool)
-            gone[order[:count]] = True
-            found.append(score(np.where(gone[cell_of], cleared, image)))
-            done += 1
-            if progress:
-                progress(min(done / runs, 1.0))
-        return np.array(found)
-
-    # Putting the hottest back first is clearing the coldest first, read backwards.
-    random_ = np.array([deleted(order) for order in shuffled])
-    back = np.array([deleted(order[::-1])[::-1] for order in shuffled])
-    return Curves(
-        share, deleted(hottest), deleted(hottest[::-1])[::-1], random_.mean(axis=0), back.mean(axis=0)
+    evidence = network(image)
+    backbone, head = parts_of(weights)
+    randomised, _ = randomised_maps(
+        backbone, head, image, shrink=evidence.shrink, progress=told("randomised weights")
     )
+    nearest = [
+        np.rint(np.linspace(0, n - 1, m)).astype(int) for n, m in zip(lungs.shape, image.shape, strict=True)
+    ]
+    on_image = lungs[np.ix_(*nearest)]
+    cells = cell_order(grad_cam(evidence), on_image, on_lung_image(BLOCK3, evidence.shrink))
+    found = curves(
+        lambda picture: float(expit(network(picture).logit)),
+        image,
+        cleared_lungs(image, on_image),
+        cells,
+        progress=told("deletion and insertion"),
+    )
+    return Sanity(float(expit(evidence.logit)), randomised, found)
