@@ -5,8 +5,8 @@
 COHORT is a folder that `covid19net phantom cohort` wrote. For each patient with COVID-19 and visible lesions:
 the share of the map's energy that lies inside lesions, divided by the lesions' share of the lung box (1 is
 chance), whether its hottest place lies at a lesion (see `covid19net.explain.pointing`), and the evidence a
-result has without knowing lesions: energy in lungs and in dense lung over chance. The same for the same network
-with its kernels shuffled, and, with `--finer`, for the finer map of both (needs torch, minutes).
+result has without knowing lesions: energy in lungs and in dense lung over chance. The same for the same
+network with its kernels shuffled, and, with `--finer`, for the finer map of both (needs torch, minutes).
 """
 
 import argparse
@@ -41,7 +41,7 @@ def without_learning(weights: WeightFile, folder: Path) -> WeightFile:
 
 
 class Found(NamedTuple):
-    """Of one map: energy over chance in lesions, in lungs and in dense lung; whether the peak is at a lesion."""
+    """Of one map: energy over chance in lesions, lungs and dense lung; whether its peak is at a lesion."""
 
     lesions: float
     lungs: float
@@ -94,9 +94,8 @@ def report(name: str, found: list[Found]) -> None:
         return
     shares = [over_chance([getattr(one, part) for one in found]) for part in ("lesions", "lungs", "dense")]
     hits = proportion(sum(one.hit for one in found), len(found))
-    print(
-        f"| {name} | {len(found)} | {' | '.join(shares)} | {hits.value:.2f} ({hits.low:.2f} to {hits.high:.2f}) |"
-    )
+    peak = f"{hits.value:.2f} ({hits.low:.2f} to {hits.high:.2f})"
+    print(f"| {name} | {len(found)} | {' | '.join(shares)} | {peak} |")
 
 
 def main() -> None:
