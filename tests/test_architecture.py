@@ -29,8 +29,7 @@ HEIGHT = {part: row for row, parts in enumerate(LAYERS) for part in parts}
 
 # A heavy or risky library has one home.
 HOMES = {
-    "torch": {"nets", "weights", "engine", "train"},
-    "triton": {"engine"},
+    "torch": {"nets", "weights", "engine", "explain", "train"},
     "openvino": {"engine"},
     "pydicom": {"io", "dicom_results"},
     "highdicom": {"io", "dicom_results"},

@@ -208,16 +208,6 @@ def segment(
     return find_lungs(probability, clean=clean), probability
 
 
-def _sides(lungs: Lungs, quantification: Quantification) -> tuple[float, float]:
-    """Volumes of the (right, left) lung on the CT's own grid, so that there is one number for each lung."""
-    regions = quantification.regions
-    if not {"right", "left"} & regions.keys():
-        scale = regions["both"].millilitres / sum(lungs.millilitres)
-        return lungs.millilitres[0] * scale, lungs.millilitres[1] * scale
-    right, left = (regions[side].millilitres if side in regions else 0.0 for side in ("right", "left"))
-    return right, left
-
-
 def _distance(features: np.ndarray, reference: Reference | None) -> Distance | None:
     if reference is None:
         return None
@@ -346,7 +336,7 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
         features=evidence.features,
         lungs=on_ct,
         sides_known=sides_known,
-        lung_millilitres=_sides(lungs, quantification),
+        lung_millilitres=quantification.sides(lungs.millilitres),
         quantification=quantification,
         heatmap=heat,
         map_evidence=shown,
