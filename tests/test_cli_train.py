@@ -3,11 +3,14 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from covid19net.cli import main
-from covid19net.cli.train import typed_command
+from covid19net.cli.train import say_sources, typed_command
+from covid19net.errors import WeightsError
 from covid19net.train.recipes import RECIPES, find_recipe
+from covid19net.weights import write_weights
 
 
 def run(capsys, *arguments):
@@ -87,3 +90,26 @@ def test_the_command_on_the_card_names_no_folder(monkeypatch):
     assert typed_command() == (
         "covid19net train diagnosis m.csv --out=x --origin 'Clinic A/B of C' --licence https://example.org/by/4.0/"
     )
+
+
+def test_the_end_of_a_training_names_sources_and_what_binds(capsys, tmp_path):
+    about = dict.fromkeys(("name", "origin", "training_data", "intended_use"), "toy")
+    sources = [
+        {"collection": "a", "title": "A", "licence": "CC BY-NC 4.0", "role": "learned from"},
+        {"collection": "b", "title": "B", "licence": "CC BY-NC 3.0", "role": "measured on"},
+    ]
+    tensors = {"head.predict.bias": np.zeros(1, np.float32)}
+    weights = write_weights(tmp_path, "diagnosis", tensors, **about, licence="CC0-1.0", sources=sources)
+    say_sources(weights)
+    assert capsys.readouterr().out.splitlines() == [
+        "learned from: A (CC BY-NC 4.0)",
+        "measured on: B (CC BY-NC 3.0)",
+        "warning: non-commercial licence of a: CC BY-NC 4.0",
+        "licence of the weights: CC0-1.0",
+    ]
+    code, out, _ = run(capsys, "weights", "card", f"{tmp_path}/")
+    assert code == 0
+    assert '"role": "measured on"' in out
+    with pytest.raises(WeightsError, match="sources: 'licence' of a source is missing"):
+        write_weights(tmp_path, "diagnosis", tensors, **about, licence="x", sources=[{"collection": "a",
+                      "title": ""}])  # fmt: skip

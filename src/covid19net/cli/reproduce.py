@@ -29,7 +29,10 @@ def public(  # noqa: PLR0913 - each argument is an option of the command
         str, typer.Option(help="full (GPU), cpu, quick, or a JSON file (train recipe).")
     ] = "full",
     lung_steps: Annotated[
-        int | None, typer.Option(min=1, help="Of the lung network [full 2400, cpu 600, quick 40].")
+        int | None,
+        typer.Option(
+            min=1, help="Batches of the lung network: by default 2400 (full), 600 (cpu), 40 (quick)."
+        ),
     ] = None,
     lungs_from: Annotated[
         str | None, typer.Option(help="Weight set whose lung network is trained on; else random numbers.")

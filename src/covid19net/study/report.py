@@ -15,6 +15,12 @@ from covid19net.study.facts import facts_of
 from covid19net.study.guard import guard
 from covid19net.study.methods import methods, versions
 from covid19net.study.prognosis_report import prognosis_sections
+from covid19net.study.provenance import (
+    provenance_facts,
+    provenance_section,
+    provenance_words,
+    warnings_of,
+)
 from covid19net.study.results import Results
 from covid19net.table import Table
 
@@ -32,7 +38,7 @@ def compose(results: Results, folder: Path) -> tuple[str, ...]:
         The main results, one line each.
     """
     shelf = Shelf(folder, MARK if results.material.demonstration else "")
-    sections = [_cohort(results, shelf)]
+    sections = [_cohort(results, shelf), provenance_section(results, shelf)]
     if results.diagnosis is not None:
         sections += diagnosis_sections(results.diagnosis, shelf)
     sections += space_section(results.sets, shelf)
@@ -50,7 +56,7 @@ def compose(results: Results, folder: Path) -> tuple[str, ...]:
 
 def summary(results: Results) -> list[str]:
     """The main results, one line each."""
-    lines = []
+    lines = [f"warning: {line}" for line in warnings_of(results)]
     if results.diagnosis is not None:
         for name, measured in results.diagnosis.sets.items():
             found = measured.performance
@@ -117,6 +123,7 @@ def _notes(results: Results) -> list[str]:
 def _methods(results: Results) -> Section:
     options = results.options
     said = methods(results.sets, results.diagnosis, results.prognoses, options)
+    said[1:1] = provenance_words(results)
     facts = {**versions(), "seed": str(options.seed), "bootstrap draws": str(options.draws)}
     weights = results.material.weights_sha256
     facts |= {"weights, SHA-256": weights or "not known", "command": results.source.command or "not known"}
@@ -142,7 +149,9 @@ def _checklists(results: Results, shelf: Shelf) -> Section:
         "TRIPOD+AI and CLAIM, filled in as far as the software knows the answers. What only the authors "
         "of a study can answer is marked so."
     )
+    facts = facts_of(results)
+    facts = {**facts, **provenance_facts(results, facts)}
     return Section(
         "Reporting checklists",
-        (Paragraph(text), *(shelf.table(table) for table in checklist(facts_of(results)))),
+        (Paragraph(text), *(shelf.table(table) for table in checklist(facts))),
     )

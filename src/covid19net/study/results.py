@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from covid19net.cohort import Patient
+from covid19net.cohort import DataSource, Patient
 from covid19net.errors import InputError
 from covid19net.features import Analysis
 from covid19net.study.analyses import Failure
@@ -47,6 +47,7 @@ class Material:
         failures: scans that gave no result.
         card: of the diagnosis weights; None where features were stored.
         sha256: of the files that were read: "manifest" and, where they were stored, "features".
+        sources: of the patients, as the manifest and the file beside it name them.
     """
 
     patients: Sequence[Patient]
@@ -54,6 +55,7 @@ class Material:
     failures: tuple[Failure, ...] = ()
     card: Card | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[DataSource, ...] = ()
 
     @property
     def demonstration(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import shutil
 import tempfile
 
-from covid19net.cohort import read_manifest
+from covid19net.cohort import cautions, licence_of, read_manifest, read_sources
 from covid19net.errors import InputError
 from covid19net.features import read_features, write_features
 from covid19net.io.files import write_fault
@@ -20,6 +20,7 @@ from covid19net.study.diagnosis import study_diagnosis
 from covid19net.study.judged import Followed
 from covid19net.study.methods import procedure_words, versions
 from covid19net.study.prognosis import EndPointStudy, study_end_point
+from covid19net.study.provenance import band_warnings, model_sources, provenance_record, sentence
 from covid19net.study.record import plain
 from covid19net.study.results import Material, Results, Source
 from covid19net.study.sets import Options, StudySet, study_sets
@@ -88,11 +89,13 @@ def gather(source: Source, out: Path, options: Options, tell: Progress) -> Mater
             raise InputError(f"{name}: holds none of the {len(patients)} patients of {source.manifest.name}")
         failures = tuple(Failure(p.patient_id, p.row, f"not in {name}") for p in lacking)
         digests = {"manifest": _digest(source.manifest), "features": _digest(source.features)}
-        return Material(patients, found, failures, sha256=digests)
+        sources = read_sources(source.manifest, patients)
+        return Material(patients, found, failures, sha256=digests, sources=sources)
     from covid19net.pipeline import load_models
 
     patients = read_manifest(source.manifest, needs=["scan"])
     digests = {"manifest": _digest(source.manifest)}  # now: who edits it while scans are read changes nothing
+    sources = read_sources(source.manifest, patients)
     models = load_models(source.weights, device=source.device, home=source.home, cache=source.cache)
     found, failures = analyze_cohort(
         patients,
@@ -101,7 +104,7 @@ def gather(source: Source, out: Path, options: Options, tell: Progress) -> Mater
         workers=options.workers,
         progress=lambda done, count: tell("scans", done / count),
     )
-    return Material(patients, found, failures, models.weights.diagnosis.card, digests)
+    return Material(patients, found, failures, models.weights.diagnosis.card, digests, sources)
 
 
 def _digest(path: Path) -> str:
@@ -167,14 +170,16 @@ def _about(material: Material, source: Source, options: Options, made: tuple[str
         use = "Research. Not a medical device; not validated for use in care."
         limits = "Made from the patients named here; other hospitals discharge at other times: recalibrate."
     kind = "synthetic patients" if demonstration else "patients"
+    sources = model_sources(material, training.part.patients)
+    binding = [*cautions(sources), *band_warnings(training.part.patients, options.age_band)]
     return About(
         name=f"{end_point} of {source.manifest.stem}",
         end_point=end_point,
         diagnosis_sha256=material.weights_sha256 or UNKNOWN_WEIGHTS,
-        licence="Apache-2.0" if demonstration else "none stated",
+        licence="Apache-2.0" if demonstration else licence_of("none stated", sources),
         origin=f"covid19net study of {source.manifest.name}",
         intended_use=use,
-        limits=limits,
+        limits=" ".join([limits, *map(sentence, binding)]),
         demonstration=demonstration,
         provenance={
             "training_data": f"{training.outcome.size} {kind} of the set {training.name!r}",
@@ -185,6 +190,7 @@ def _about(material: Material, source: Source, options: Options, made: tuple[str
             "command": source.command,
             "versions": versions(),
             "notes": list(training.notes),
+            "sources": [source.facts() for source in sources],
         },
     )
 
@@ -259,6 +265,7 @@ def _write_record(results: Results, path: Path) -> None:
         "weights": results.material.weights_sha256 or None,
         "inputs_sha256": dict(results.material.sha256),
         "failures": plain(results.material.failures),
+        **provenance_record(results),
         "absent": list(results.absent),
         "diagnosis": plain(results.diagnosis),
         "prognoses": plain([replace(found, model=None) for found in results.prognoses]),
