@@ -8,7 +8,7 @@ import pytest
 
 from covid19net import load_models
 from covid19net.cohort import read_manifest, write_table
-from covid19net.errors import InputError, WeightsError
+from covid19net.errors import InputError, NotChestCTError, WeightsError
 from covid19net.io import write_volume
 from covid19net.train.classes import split_patients
 from covid19net.train.classify import start_network
@@ -207,6 +207,27 @@ def test_one_scan_under_two_names_is_refused(manifest, place):
     two = Workplace(place.out.parent / "three", place.out.parent / "work-three", place.cache)
     with pytest.raises(InputError, match="the same scan under two names in rows 22 and 58"):
         train_task(table, Plan(TASKS["diagnosis"], STAGES), two)
+
+
+def test_a_scan_that_cannot_be_used_stops_or_is_left_out_and_named(manifest, place, tmp_path):
+    """A scan of nothing but air among 20: a fault by its row; or 19 patients, and the 20th in a table."""
+    rows = manifest.read_text().splitlines()
+    auxiliary = [line.replace(",auxiliary-", f",{manifest.parent}/auxiliary-") for line in rows[1:21]]
+    air = tmp_path / "air.nii.gz"
+    write_volume(CTVolume(np.full((16, 64, 64), -1000, np.int16), AFFINE), air)
+    auxiliary[0] = auxiliary[0].replace(f"{manifest.parent}/auxiliary-0/ct.nii.gz", str(air))
+    table = tmp_path / "m.csv"
+    table.write_text("\n".join([rows[0], *auxiliary]) + "\n")
+    plan = Plan(with_column(TASKS["auxiliary"], None, None), SHORT)
+    workplace = Workplace(tmp_path / "out", tmp_path / "work", place.cache)
+    with pytest.raises((InputError, NotChestCTError), match="row 2"):
+        train_task(table, plan, workplace)
+    weights = train_task(table, replace(plan, leave_out=True), workplace)
+    assert weights is not None
+    assert weights.card.metrics["patients left out, their scans being unusable"] == 1
+    left = (tmp_path / "out" / "left-out.csv").read_text().splitlines()
+    assert left[1].startswith(("auxiliary-0,training,", "auxiliary-0,tuning,"))
+    assert len((tmp_path / "out" / "scores.csv").read_text().splitlines()) in (4, 5)  # 3 or 4 of 19 tune
 
 
 def test_a_column_without_two_classes_is_refused():

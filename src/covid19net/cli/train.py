@@ -39,6 +39,9 @@ BoardOption = Annotated[bool, typer.Option("--tensorboard", help="Write curves f
 FindOption = Annotated[
     bool, typer.Option("--find-lungs", help="Find the lungs of rows without a mask with the bundled network.")
 ]
+LeaveOption = Annotated[
+    bool, typer.Option("--leave-out", help="Leave out scans that cannot be used, named in OUT/left-out.csv.")
+]
 LungsOption = Annotated[
     str | None, typer.Option("--lungs", help="Find them with the lung network of this weight set instead.")
 ]
@@ -122,13 +125,16 @@ def two_step(task: "TaskName", purpose: str) -> None:
         tensorboard: BoardOption = False,
         find_lungs: FindOption = False,
         lungs: LungsOption = None,
+        leave_out: LeaveOption = False,
         home: HomeOption = None,
     ) -> None:
         from covid19net.train.recipes import find_recipe
         from covid19net.train.two_step import TASKS, Plan, Workplace, train_task, with_column
 
         chosen = with_column(TASKS[task], column, training_set)
-        plan = Plan(chosen, find_recipe(recipe), start, seed, name, licence, origin, typed_command())
+        plan = Plan(
+            chosen, find_recipe(recipe), start, seed, name, licence, origin, typed_command(), leave_out
+        )
         place = Workplace(out, out / "work", cache or out / "work" / "images")
         with joined(device) as here, training_bar(task) as bar:
             weights = train_task(

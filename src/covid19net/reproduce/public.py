@@ -249,7 +249,8 @@ class _Kitchen:
         out, choice = self.place.out / name, self.choice
         finder = ("--lungs", str(self.place.out / "lungs")) if self.has_lungs else ("--find-lungs",)
         words = (
-            "train", name, str(manifest), "--out", str(out), "--recipe", choice.recipe, *finder, *start,
+            "train", name, str(manifest), "--out", str(out), "--recipe", choice.recipe,
+            "--leave-out", *finder, *start,
             "--cache", str(self.place.out / "images"), *choice.card,
         )  # fmt: skip
         patients = sum(map(self.patients, parts))

@@ -10,7 +10,7 @@ import secrets
 import numpy as np
 
 from covid19net.cohort import Patient
-from covid19net.errors import InputError, naming
+from covid19net.errors import InputError, NotChestCTError, naming
 from covid19net.io import read_ct
 from covid19net.io.files import write_fault
 from covid19net.pipeline import Models, segment
@@ -153,18 +153,9 @@ def prepare(
     Raises:
         Covid19netError: the first scan that cannot be used, named by its row.
     """
-    lungs = models.weights.lungs.card.sha256 if models else ""
-
-    def one(patient: Patient) -> Path:
-        with naming(f"row {patient.row}"):
-            path = cache / f"{image_key(patient, lungs)}.npy"
-            if not path.exists():
-                keep_array(path, patient_image(patient, models).astype(np.float16))
-            return path
-
     paths = []
     with ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(one, patient) for patient in patients]
+        jobs = [pool.submit(kept_image, patient, cache, models) for patient in patients]
         try:
             for job in jobs:
                 paths.append(job.result())
@@ -173,6 +164,58 @@ def prepare(
         finally:
             pool.shutdown(cancel_futures=True)
     return paths
+
+
+def kept_image(patient: Patient, cache: Path, models: Models | None) -> Path:
+    """A patient's lung image in the cache, made where it is not there yet.
+
+    Raises:
+        Covid19netError: the scan cannot be used; named by its row.
+    """
+    with naming(f"row {patient.row}"):
+        path = cache / f"{image_key(patient, models.weights.lungs.card.sha256 if models else '')}.npy"
+        if not path.exists():
+            keep_array(path, patient_image(patient, models).astype(np.float16))
+        return path
+
+
+def unusable(
+    patients: Sequence[Patient],
+    cache: Path,
+    *,
+    models: Models | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, str]:
+    """Patients whose scan gives no lung image, and why; the images of the others are kept.
+
+    Args:
+        patients: as for `prepare`, and the rest likewise.
+        cache: folder of the images.
+        models: to find lungs.
+        workers: threads.
+        progress: called with the number of patients done and in all.
+
+    Returns:
+        patient_id -> reason.
+
+    Raises:
+        Covid19netError: what is not the fault of a scan: a full disk, damaged weights.
+    """
+    found: dict[str, str] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(kept_image, patient, cache, models) for patient in patients]
+        try:
+            for done, (patient, job) in enumerate(zip(patients, jobs, strict=True), start=1):
+                try:
+                    job.result()
+                except (InputError, NotChestCTError) as fault:
+                    found[patient.patient_id] = str(fault)
+                if progress:
+                    progress(done, len(patients))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return found
 
 
 def keep_array(path: Path, image: np.ndarray) -> None:

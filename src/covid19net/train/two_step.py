@@ -23,7 +23,7 @@ from covid19net.pipeline import Models
 from covid19net.train.classes import POSITIVE, Split, is_positive, split_patients
 from covid19net.train.classify import start_network, train_network
 from covid19net.train.fit import HERE, Site
-from covid19net.train.images import Sample, prepare
+from covid19net.train.images import Sample, prepare, unusable
 from covid19net.train.outcome import About, Patients, leave, scores_table
 from covid19net.train.recipes import Stage
 from covid19net.train.together import rank, wait_for_all, world
@@ -33,6 +33,7 @@ from covid19net.weights.registry import weight_files
 
 TaskName = Literal["auxiliary", "diagnosis"]
 Progress = Callable[[str, int, int], None]
+LEFT_OUT = "left-out.csv"  # patients whose scan could not be used
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Plan:
         licence: of the weights.
         origin: who trains.
         command: that was given, for the card.
+        leave_out: whether patients whose scan cannot be used are left out; else the first of them is a fault.
     """
 
     task: Task
@@ -73,6 +75,7 @@ class Plan:
     licence: str = "none stated"
     origin: str = "not stated"
     command: str = ""
+    leave_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,42 @@ def samples_of(
     return found
 
 
+def without_unusable(
+    split: Split, place: Workplace, models: Models | None, site: Site, progress: Progress | None
+) -> tuple[Split, list[dict[str, object]]]:
+    """A split without the patients whose scan gives no lung image, and who they are.
+
+    Raises:
+        InputError: too few of a class are left to learn from or to tune with.
+    """
+
+    def step(done: int, count: int) -> None:
+        if progress:
+            progress("images", done, count)
+
+    everybody = {"training": split.training, "tuning": split.tuning, **split.validation}
+    patients = [patient for group in everybody.values() for patient in group]
+    if world() > 1:  # each process makes its share, then all find the same patients unusable
+        unusable(patients[rank() :: world()], place.cache, models=models, workers=site.workers)
+        wait_for_all()
+    found = unusable(patients, place.cache, models=models, workers=site.workers, progress=step)
+
+    def kept(group: Sequence[Patient]) -> tuple[Patient, ...]:
+        return tuple(p for p in group if p.patient_id not in found)
+
+    validation = {name: kept(group) for name, group in split.validation.items()}
+    left = Split(
+        kept(split.training), kept(split.tuning), {name: group for name, group in validation.items() if group}
+    )
+    if not (left.training and left.tuning):
+        raise InputError(f"no scan can be used to learn from; the first: {next(iter(found.values()))}")
+    rows: list[dict[str, object]] = [
+        {"patient_id": p.patient_id, "set": name, "reason": found[p.patient_id]}
+        for name, group in everybody.items() for p in group if p.patient_id in found
+    ]  # fmt: skip
+    return left, rows
+
+
 def _refuse_twins(samples: Sequence[Sample]) -> None:
     """Refuse scans of equal content under two rows: one patient on two sides, whatever the names."""
     rows: dict[Path, list[int]] = {}
@@ -210,6 +249,9 @@ def train_task(
         WeightsError: the weights to start from.
     """
     patients, split = read_cohort(manifest, plan, models)
+    left_out: list[dict[str, object]] = []
+    if plan.leave_out:
+        split, left_out = without_unusable(split, place, models, site, progress)
     sources = read_sources(manifest, patients)
     tensors, origin = starting_tensors(plan.start) if plan.start else (None, "random numbers")
     samples = samples_of(split, plan.task.column, place.cache, models, site, progress)
@@ -218,7 +260,13 @@ def train_task(
     best = train_network(network, samples.training, samples.tuning, plan.stages, place.work, site)
     if rank():
         return None
-    facts = {"best AUC on tuning patients": best, "started from": origin, "recipe": recipe_facts(plan.stages)}
+    facts: dict[str, Any] = {
+        "best AUC on tuning patients": best,
+        "started from": origin,
+        "recipe": recipe_facts(plan.stages),
+    }
+    if plan.leave_out:
+        facts["patients left out, their scans being unusable"] = len(left_out)
     about = replace(
         describe(manifest, patients, split, plan, sources), shrink=plan.stages[-1].shrink, facts=facts
     )
@@ -231,6 +279,8 @@ def train_task(
         tensors_of(network), samples, about, place.out, device=site.device.split(":")[0], progress=step
     )
     write_table(place.out / "scores.csv", scores_table(scores))
+    if left_out:
+        write_table(place.out / LEFT_OUT, left_out)
     return weights
 
 
