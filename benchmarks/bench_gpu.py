@@ -12,9 +12,7 @@ threads sharing one pair of networks, so that one scan's work on the CPU overlap
 import argparse
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from multiprocessing import get_context
 import os
 from statistics import median
@@ -77,17 +75,13 @@ def matrix_rate(device: str, kind: torch.dtype) -> float:
     return 2 * size**3 / least(lambda: a @ a, device)
 
 
-def ways(task: str) -> dict[str, Way]:
+def ways() -> dict[str, Way]:
     """Ways to run a network on the GPU."""
-    found = {"cuDNN": Way(), "cuDNN, channels last": Way(channels_last=True)}
-    found["cuDNN, tuned"] = Way(channels_last=task == "lungs", tuned=True)
-    if find_spec("triton"):
-        from covid19net.engine.kernels import fused
-
-        found["own kernels"] = Way(channels_last=task == "lungs", prepare=fused)
-        if task == "diagnosis":
-            found["own kernels, 3 x TF32"] = Way(prepare=partial(fused, how="tf32x3"))
-    return found
+    return {
+        "channels first": Way(),
+        "channels last": Way(channels_last=True),
+        "channels last, tuned": Way(channels_last=True, tuned=True),
+    }
 
 
 def lung_network(models: Models, device: str, way: Way) -> LungNetwork:
@@ -129,10 +123,10 @@ def networks(models: Models, volume: CTVolume, device: str) -> None:
 
     rate = matrix_rate(device, torch.float32)
     half = matrix_rate(device, torch.bfloat16)
-    for name, way in ways("lungs").items() if device == "cuda" else []:
+    for name, way in ways().items() if device == "cuda" else []:
         network = lung_network(models, device, way)
         row(f"lungs, {count} slices, bf16, {name}", partial(network.on_device, slices), segmentation, half)
-    for name, way in ways("diagnosis").items() if device == "cuda" else []:
+    for name, way in ways().items() if device == "cuda" else []:
         network = diagnosis_network(models, device, way)
         logits: list[float] = []
 
@@ -194,18 +188,6 @@ def main(arguments: list[str] | None = None) -> None:
     alone = [analyze(scan, models).probability for scan in scans[: options.distinct]]
 
     rates(models, scans, alone, options.threads)
-    if options.device == "cuda" and find_spec("triton"):
-        say("with own kernels:")
-        lungs, diagnosis = (
-            open_so(models, "cuda", ways(task)["own kernels"])
-            for task, open_so in (("lungs", lung_network), ("diagnosis", diagnosis_network))
-        )
-        models = replace(models, lungs=lungs, diagnosis=diagnosis)
-        found = [analyze(scan, models).probability for scan in scans[: options.distinct]]
-        most = max(abs(a - b) for a, b in zip(alone, found, strict=True))
-        say(f"probabilities differ by {most:.1e} at most")
-        stages(models, volumes)
-        rates(models, scans, found, options.threads[-2:])
     if options.device == "cuda":
         say(f"most memory of the GPU: {torch.cuda.max_memory_reserved() / 1e9:.1f} GB")
 

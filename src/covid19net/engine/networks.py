@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SLICES_TOGETHER = {"cuda": 96}  # at most, 3 GB; on other devices of torch
 FEW_SLICES = 8
-LUNGS_WAY = Way(channels_last=True)
+ON_GPU = Way(channels_last=True)  # the fastest there, see docs/performance.md
 
 
 def _checked(array: np.ndarray, shape: Sequence[int], what: str) -> np.ndarray:
@@ -213,7 +213,7 @@ def open_lungs(
         return LungNetwork(OpenVINORunner(part, precision=precision, threads=threads, streams=streams))
     module = torch_parts(weights)["network"]
     batch = SLICES_TOGETHER.get(device, FEW_SLICES)
-    return LungNetwork(TorchRunner(module, device, precision=precision, batch=batch, way=LUNGS_WAY))
+    return LungNetwork(TorchRunner(module, device, precision=precision, batch=batch, way=ON_GPU))
 
 
 def open_diagnosis(
@@ -244,7 +244,9 @@ def open_diagnosis(
         )
     else:
         modules = torch_parts(weights)
-        runners += (TorchRunner(modules[name], device, precision="f32") for name in ("backbone", "head"))
+        runners += (
+            TorchRunner(modules[name], device, precision="f32", way=ON_GPU) for name in ("backbone", "head")
+        )
     backbone, head = runners
     return DiagnosisNetwork(backbone, head, shrink_of(weights))
 

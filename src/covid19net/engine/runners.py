@@ -1,7 +1,7 @@
 """Two ways to run one graph over a stream of inputs, with the same interface."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from threading import Lock
@@ -34,12 +34,10 @@ class Way(NamedTuple):
         channels_last: keep channels together in memory.
         tuned: let cuDNN time its algorithms and take the fastest of those that always give the same sums;
             the next process may take another.
-        prepare: makes a module, once it is on the GPU and in its precision, faster.
     """
 
     channels_last: bool = False
     tuned: bool = False
-    prepare: "Callable[[nn.Module], nn.Module] | None" = None
 
 
 PLAIN = Way()
@@ -184,8 +182,6 @@ class TorchRunner:
                 for weight in self._module.parameters():
                     if weight.ndim > 3:
                         weight.data = weight.data.contiguous(memory_format=_channels_last(weight))
-            if way.prepare and device == "cuda":
-                self._module = way.prepare(self._module)
         self._way = way
         self._pool: Any = None  # memory that all recordings share: one runs at a time
         self._recorded: dict[tuple[int, ...], tuple[Any, Tensor, tuple[Tensor, ...]]] = {}

@@ -137,18 +137,14 @@ class DenseNetFPN(nn.Module):
         """
         if x.shape[2] % SIZE_STEP or x.shape[3] % SIZE_STEP:
             raise ValueError(f"height and width must be multiples of {SIZE_STEP}, got {tuple(x.shape[2:])}")
-        x = self.decode(*self.encoder(x))
-        x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        logit: Tensor = self.predict(x)
-        return logit
-
-    def decode(self, c1: Tensor, c2: Tensor, c3: Tensor, c4: Tensor, c5: Tensor) -> Tensor:
-        """From the encoder's skips to the merged map at stride 2, (B, segmentation, 128, 128)."""
+        c1, c2, c3, c4, c5 = self.encoder(x)
         p5 = _upsample(self.top(c5), 2) + self.lateral["p5"](c4)  # stride 16
         p4 = _upsample(p5, 2) + self.lateral["p4"](c3)  # stride 8
         p3 = _upsample(p4, 2) + self.lateral["p3"](c2)  # stride 4
         p2 = _upsample(p3, 2) + self.lateral["p2"](c1)  # stride 2
         levels = {"p2": (p2, 1), "p3": (p3, 2), "p4": (p4, 4), "p5": (p5, 8)}
         merged = torch.cat([_upsample(self.branch[p](x), scale) for p, (x, scale) in levels.items()], 1)
-        out: Tensor = self.merge(merged)
-        return out
+        x = self.merge(merged)  # (B, segmentation, 128, 128)
+        x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        logit: Tensor = self.predict(x)
+        return logit
