@@ -38,6 +38,16 @@ def test_a_stage_that_is_none_is_refused_before_any_work(phantom_dicom, tmp_path
     assert "no stage block9" in said
 
 
+def test_evidence_is_basic_or_full(phantom_dicom, tmp_path, capsys):
+    code, said = run(capsys, "analyze", phantom_dicom, "-o", tmp_path, "--evidence", "some")
+    assert code == 2
+    assert "choose basic or full" in said
+    code, said = run(capsys, "analyze", phantom_dicom, "-o", tmp_path, "--evidence", "full")
+    assert code == 0, said
+    assert "Heat map: " in said
+    assert json.loads((tmp_path / "result.json").read_text())["map_evidence"]["stability"]["noise"] > 0.9
+
+
 def test_sanity(phantom_dicom, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(deletion, "ORDERS", 1)
     monkeypatch.setattr(deletion.curves, "__kwdefaults__", {"steps": 2, "progress": None})
