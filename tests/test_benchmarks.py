@@ -21,6 +21,7 @@ def output(capsys, monkeypatch):
     """What a benchmark prints; run in this process, which has loaded the libraries already."""
 
     def run(name, *arguments):
+        monkeypatch.syspath_prepend(BENCHMARKS)  # as for a script
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         runpy.run_path(str(BENCHMARKS / name), run_name="__main__")
         return capsys.readouterr().out
