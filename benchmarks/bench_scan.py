@@ -94,11 +94,12 @@ def one_run(scans: list[Path], out: Path, options: list[str]) -> tuple[float, fl
     """Wall seconds and peak memory in MB of one process."""
     command = [sys.executable, "-m", "covid19net.cli", "analyze", *map(str, scans), "-o", str(out), *options]
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        told = process.stderr.read().decode() if process.stderr else ""
     if status:
-        raise SystemExit(process.stderr.read().decode() if process.stderr else "failed")
+        raise SystemExit(told or "failed")
     return seconds, usage.ru_maxrss / 1024
 
 
