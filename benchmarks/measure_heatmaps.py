@@ -6,7 +6,8 @@ COHORT is a folder that `covid19net phantom cohort` wrote. For each patient with
 the share of the map's energy that lies inside lesions, divided by the lesions' share of the lung box (1 is
 chance), whether its hottest place lies at a lesion (see `covid19net.explain.pointing`), and the evidence a
 result has without knowing lesions: energy in lungs and in dense lung over chance. The same for the same
-network with its kernels shuffled, and, with `--finer`, for the finer map of both (needs torch, minutes).
+network with its kernels shuffled, in several ways, since a shuffled network may draw no map at all; with
+`--finer` for the finer map too (needs torch, minutes).
 """
 
 import argparse
@@ -33,11 +34,11 @@ from covid19net.weights.networks import network_tensors, randomised
 FEWEST = 500  # voxels of lesions that count as visible
 
 
-def without_learning(weights: WeightFile, folder: Path) -> WeightFile:
+def without_learning(weights: WeightFile, folder: Path, seed: int) -> WeightFile:
     """The same network with its kernels shuffled, as a weight file."""
     words = dict.fromkeys(("name", "licence", "origin", "training_data", "intended_use"), "random")
-    tensors = randomised(network_tensors(load_tensors(weights)), np.random.default_rng(0))
-    return write_weights(folder, "diagnosis", tensors, **words)
+    tensors = randomised(network_tensors(load_tensors(weights)), np.random.default_rng(seed))
+    return write_weights(folder / str(seed), "diagnosis", tensors, **words)
 
 
 class Found(NamedTuple):
@@ -89,13 +90,15 @@ def over_chance(values: list[float]) -> str:
 
 def report(name: str, found: list[Found]) -> None:
     """One line of the table."""
-    if len(found) < 2:
-        print(f"| {name} | {len(found)} | too few | | | |")
+    drawn = [one for one in found if one.lungs > 0]  # maps that are not empty
+    maps = f"{len(drawn)} of {len(found)}"
+    if len(drawn) < 2:
+        print(f"| {name} | {maps} | too few | | | |")
         return
-    shares = [over_chance([getattr(one, part) for one in found]) for part in ("lesions", "lungs", "dense")]
+    shares = [over_chance([getattr(one, part) for one in drawn]) for part in ("lesions", "lungs", "dense")]
     hits = proportion(sum(one.hit for one in found), len(found))
     peak = f"{hits.value:.2f} ({hits.low:.2f} to {hits.high:.2f})"
-    print(f"| {name} | {len(found)} | {' | '.join(shares)} | {peak} |")
+    print(f"| {name} | {maps} | {' | '.join(shares)} | {peak} |")
 
 
 def main() -> None:
@@ -106,16 +109,21 @@ def main() -> None:
     parser.add_argument("--weights", default="bundled")
     parser.add_argument("--patients", type=int, default=40)
     parser.add_argument("--set", default="validation 1")
+    parser.add_argument("--shuffles", type=int, default=4)
     parser.add_argument("--finer", action="store_true")
     options = parser.parse_args()
     rows = read_manifest(options.cohort / "manifest.csv", needs=["scan", "lungs"])
     ill = [p for p in rows if p.values.get("label") == "covid" and p.values.get("set") == options.set]
     trained = find_set(Path(options.weights) if "/" in options.weights else options.weights, None).diagnosis
-    print("| map | patients | energy over chance in lesions | in lungs | in dense lung | peak at a lesion |")
+    print("| weights | maps | energy over chance in lesions | in lungs | in dense lung | peak at a lesion |")
     print("|---|---|---|---|---|---|")
 
     with TemporaryDirectory() as scratch:
-        for name, weights in (("trained", trained), ("randomised", without_learning(trained, Path(scratch)))):
+        networks = {"trained": trained} | {
+            f"randomised {seed}": without_learning(trained, Path(scratch), seed)
+            for seed in range(options.shuffles)
+        }
+        for name, weights in networks.items():
             network = open_diagnosis(weights, "cpu")
             for suffix, finer_of in (("", None), (", finer", weights)) if options.finer else (("", None),):
                 found = [pointed(patient, network, finer_of) for patient in ill[: options.patients]]
