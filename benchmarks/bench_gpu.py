@@ -3,14 +3,16 @@
     python benchmarks/bench_gpu.py
     python benchmarks/bench_gpu.py --scans 64 --threads 1 4 16 --slices 150
 
-Phantoms of 512 x 512 are drawn first, by processes. Printed: seconds of each stage of one scan alone, scans a
-second with several threads sharing one pair of networks, and the time of each network on the GPU beside the
-time its arithmetic takes at the rate of a matrix product of the same precision.
+Phantoms of 512 x 512 are drawn first, by processes. Printed: the time of each network on the GPU beside the
+time its arithmetic takes at the rate of a matrix product of the same precision, the diagnosis network also
+with other layouts and algorithms; seconds of each stage of one scan alone; and scans a second with several
+threads sharing one pair of networks, so that one scan's work on the CPU overlaps another's on the GPU.
 """
 
 import argparse
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 import os
 from statistics import median
@@ -20,16 +22,22 @@ from bench_engine import flops
 import numpy as np
 import torch
 
+from covid19net.engine import DiagnosisNetwork, LungNetwork
+from covid19net.engine.converted import shrink_of, torch_parts
+from covid19net.engine.runners import TorchRunner, Way
 from covid19net.nets.covid19net import COVID19Net
 from covid19net.nets.densenet_fpn import DenseNetFPN
 from covid19net.nets.gradient import HeadWithGradient
 from covid19net.phantom import Scanner, draw_patient, scan_patient
 from covid19net.pipeline import Models, analyze, load_models
 from covid19net.segment import chosen_slices
+from covid19net.stream import overlapped
 from covid19net.volume import CTVolume, Scan
 
 MATRIX = 8192  # rows and columns of the matrix products that measure the GPU
 HEIGHT = 300.0  # mm of the body that a scan shows
+
+say = partial(print, flush=True)
 
 
 def phantom(seed: int, slices: int) -> CTVolume:
@@ -40,22 +48,23 @@ def phantom(seed: int, slices: int) -> CTVolume:
     return scan_patient(draw_patient(rng, disease="covid"), scanner, rng).volume
 
 
-def wait(device: str) -> None:
-    """Let the GPU finish what it was given."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
 def least(call: Callable[[], object], device: str, repeats: int = 10) -> float:
-    """Least seconds of a call, its work on the GPU included."""
+    """Least seconds of a call: on the GPU by its own clock, between two events."""
     call()
     times = []
     for _ in range(repeats):
-        wait(device)
-        start = perf_counter()
-        call()
-        wait(device)
-        times.append(perf_counter() - start)
+        if device == "cuda":
+            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda.synchronize()
+            start.record()
+            call()
+            stop.record()
+            torch.cuda.synchronize()
+            times.append(start.elapsed_time(stop) / 1000)
+        else:
+            begin = perf_counter()
+            call()
+            times.append(perf_counter() - begin)
     return min(times)
 
 
@@ -66,37 +75,93 @@ def matrix_rate(device: str, kind: torch.dtype) -> float:
     return 2 * size**3 / least(lambda: a @ a, device)
 
 
+def ways() -> dict[str, Way]:
+    """Ways to run a network on the GPU."""
+    return {
+        "channels first": Way(),
+        "channels last": Way(channels_last=True),
+        "channels last, tuned": Way(channels_last=True, tuned=True),
+    }
+
+
+def lung_network(models: Models, device: str, way: Way) -> LungNetwork:
+    """The lung network, run that way."""
+    module = torch_parts(models.weights.lungs)["network"]
+    return LungNetwork(TorchRunner(module, device, precision="bf16", batch=96, way=way))
+
+
+def diagnosis_network(models: Models, device: str, way: Way) -> DiagnosisNetwork:
+    """The diagnosis network, run that way."""
+    weights = models.weights.diagnosis
+    parts = torch_parts(weights)
+    runners = (TorchRunner(parts[name], device, precision="f32", way=way) for name in ("backbone", "head"))
+    return DiagnosisNetwork(*runners, shrink_of(weights))
+
+
 def networks(models: Models, volume: CTVolume, device: str) -> None:
     """Print each network's time beside the ideal for its arithmetic."""
     count = len(chosen_slices(volume.shape[0], volume.spacing[0], every_slice=False))
     options = models.weights.lungs.card.options
-    slices = np.random.default_rng(0).standard_normal((count, 3, 256, 256), np.float32)
-    image = np.random.default_rng(0).standard_normal((48, 240, 360), np.float32)
+    place = torch.device(device.removeprefix("torch-"))
+    slices, image = (torch.randn(shape, device=place) for shape in ((count, 3, 256, 256), (48, 240, 360)))
     lungs = DenseNetFPN(options["pyramid"], options["segmentation"])
     segmentation = count * flops(lungs, 1, 3, 256, 256)
     net = COVID19Net()
-    diagnosis = flops(net.backbone, 1, 1, 48, 240, 360) + flops(HeadWithGradient(net.head), 1, 152, 6, 15, 23)
-    kinds = {"bf16": torch.bfloat16, "f32": torch.float32}
-    print(f"{'network':<24}{'ms':>8}{'GFLOP':>9}{'ideal ms':>10}{'ratio':>8}")
-    for name, call, work, kind in (
-        (
-            f"lungs, {count} slices",
-            lambda: models.lungs(slices),
-            segmentation,
-            "bf16",
-        ),
-        ("diagnosis, gradient", lambda: models.diagnosis(image), diagnosis, "f32"),
-    ):
-        seconds, ideal = least(call, device), work / matrix_rate(device, kinds[kind])
-        print(f"{name:<24}{seconds * 1e3:8.1f}{work / 1e9:9.0f}{ideal * 1e3:10.2f}{seconds / ideal:8.1f}")
+    backbone, head = (
+        flops(net.backbone, 1, 1, 48, 240, 360),
+        flops(HeadWithGradient(net.head), 1, 152, 6, 15, 23),
+    )
+    say(f"{'network':<52}{'ms':>8}{'GFLOP':>9}{'ideal ms':>10}{'ratio':>8}")
+
+    def row(name: str, call: Callable[[], object], work: int, rate: float) -> None:
+        try:
+            seconds, ideal = least(call, device), work / rate
+        except Exception as error:  # a way this GPU cannot go must not hide the others
+            say(f"{name:<52} failed: {str(error)[:300]}")
+            return
+        say(f"{name:<52}{seconds * 1e3:8.2f}{work / 1e9:9.0f}{ideal * 1e3:10.2f}{seconds / ideal:8.1f}")
+
+    rate = matrix_rate(device, torch.float32)
+    half = matrix_rate(device, torch.bfloat16)
+    for name, way in ways().items() if device == "cuda" else []:
+        network = lung_network(models, device, way)
+        row(f"lungs, {count} slices, bf16, {name}", partial(network.on_device, slices), segmentation, half)
+    for name, way in ways().items() if device == "cuda" else []:
+        network = diagnosis_network(models, device, way)
+        logits: list[float] = []
+
+        def score(network: DiagnosisNetwork = network, logits: list[float] = logits) -> None:
+            logits.append(network.on_device(image).logit)
+
+        row(f"diagnosis, f32, {name}", score, backbone + head, rate)
+        say(f"  logits {sorted(set(logits))}")
+    row(f"lungs, {count} slices, bf16, as used", lambda: models.lungs.on_device(slices), segmentation, half)
+    row("diagnosis, f32, as used", lambda: models.diagnosis.on_device(image), backbone + head, rate)
+    say(f"  logit {models.diagnosis.on_device(image).logit:.7f}")
 
 
 def stages(models: Models, volumes: list[CTVolume]) -> None:
     """Print the seconds of each stage of a scan alone."""
-    results = [analyze(Scan(volume), models) for volume in volumes[:6]][1:]
+    results = [analyze(Scan(volume), models) for volume in (volumes * 6)[:6]][1:]
     for stage in results[0].seconds:
-        print(f"{stage:<12}{median(r.seconds[stage] for r in results):8.3f} s")
-    print(f"{'in all':<12}{median(sum(r.seconds.values()) for r in results):8.3f} s")
+        say(f"{stage:<12}{median(r.seconds[stage] for r in results):8.3f} s")
+    say(f"{'in all':<12}{median(sum(r.seconds.values()) for r in results):8.3f} s")
+
+
+def rates(models: Models, scans: list[Scan], alone: list[float], numbers: list[int]) -> None:
+    """Print scans a second by the number of threads."""
+
+    def score(scan: Scan) -> float:
+        return analyze(scan, models).probability
+
+    for threads in numbers:
+        part = scans if threads > 2 else scans[: max(len(scans) // 4, 1)]
+        list(overlapped(score, part[:threads], threads))  # memory of each thread, once
+        start = perf_counter()
+        found = list(overlapped(score, part, threads))
+        rate = len(part) / (perf_counter() - start)
+        expected = [alone[i % len(alone)] for i in range(len(part))]
+        say(f"{threads:3} threads: {rate:6.2f} scans a second; same as one by one: {found == expected}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -105,27 +170,26 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--scans", type=int, default=64)
+    parser.add_argument("--scans", type=int, default=48, help="with four threads or more; else a quarter")
     parser.add_argument("--distinct", type=int, default=16, help="phantoms, taken in turn")
     parser.add_argument("--slices", type=int, default=150)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 4, 8, 16])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     options = parser.parse_args(arguments)
+    begin = perf_counter()
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         volumes = list(pool.map(phantom, range(options.distinct), [options.slices] * options.distinct))
+    say(f"drawn in {perf_counter() - begin:.0f} s")
     models = load_models(device=options.device)
     name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
-    print(f"{name}, {os.cpu_count()} cores, torch {torch.__version__}, scans of {volumes[0].shape}")
+    say(f"{name}, {os.cpu_count()} cores, torch {torch.__version__}, scans of {volumes[0].shape}")
     networks(models, volumes[0], options.device)
     stages(models, volumes)
     scans = [Scan(volumes[i % len(volumes)]) for i in range(options.scans)]
     alone = [analyze(scan, models).probability for scan in scans[: options.distinct]]
-    for threads in options.threads:
-        start = perf_counter()
-        with ThreadPoolExecutor(threads) as workers:
-            found = list(workers.map(lambda scan: analyze(scan, models).probability, scans))
-        rate = len(scans) / (perf_counter() - start)
-        same = found[: len(alone)] == alone
-        print(f"{threads:3} threads: {rate:6.2f} scans a second; same results as one by one: {same}")
+
+    rates(models, scans, alone, options.threads)
+    if options.device == "cuda":
+        say(f"most memory of the GPU: {torch.cuda.max_memory_reserved() / 1e9:.1f} GB")
 
 
 if __name__ == "__main__":

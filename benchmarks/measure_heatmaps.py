@@ -4,13 +4,15 @@
 
 COHORT is a folder that `covid19net phantom cohort` wrote. For each patient with COVID-19 and visible lesions:
 the share of the map's energy that lies inside lesions, divided by the lesions' share of the lung box (1 is
-chance), and whether its hottest place lies at a lesion (see `covid19net.explain.pointing`). The same for the
-same network with its kernels shuffled.
+chance), whether its hottest place lies at a lesion (see `covid19net.explain.pointing`), and the evidence a
+result has without knowing lesions: energy in lungs and in dense lung over chance. The same for the same
+network with its kernels shuffled, and, with `--finer`, for the finer map of both (needs torch, minutes).
 """
 
 import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -18,10 +20,13 @@ from scipy import stats
 from covid19net.cohort import Patient, read_manifest
 from covid19net.engine import DiagnosisNetwork, open_diagnosis
 from covid19net.evaluate import proportion
-from covid19net.explain import grad_cam, heat_in_box, pointing
+from covid19net.explain import grad_cam, heat_in_box, map_evidence, pointing
+from covid19net.explain.grad_cam import placed
+from covid19net.explain.stages import finer, stages_of
 from covid19net.io import read_ct
 from covid19net.preprocess import lung_box, lung_image
 from covid19net.train.images import on_slice_grid
+from covid19net.volume import Overlay
 from covid19net.weights import WeightFile, find_set, load_tensors, write_weights
 from covid19net.weights.networks import network_tensors, randomised
 
@@ -35,32 +40,62 @@ def without_learning(weights: WeightFile, folder: Path) -> WeightFile:
     return write_weights(folder, "diagnosis", tensors, **words)
 
 
-def pointed(network: DiagnosisNetwork, patient: Patient) -> tuple[float, bool] | None:
-    """Energy in lesions over chance, and whether the peak lies in one; None without visible lesions."""
+class Found(NamedTuple):
+    """Of one map: energy over chance in lesions, lungs and dense lung; whether its peak is at a lesion."""
+
+    lesions: float
+    lungs: float
+    dense: float
+    hit: bool
+
+
+def pointed(patient: Patient, network: DiagnosisNetwork, finer_of: WeightFile | None) -> Found | None:
+    """How well one patient's map points; None without visible lesions.
+
+    Args:
+        patient: of the cohort.
+        network: draws the map.
+        finer_of: weights whose finer map is to be measured in its place.
+    """
     scan = Path(str(patient.values["scan"]))
     volume = read_ct(scan).volume
     lesions = read_ct(scan.with_name("lesions.nii.gz")).volume.hu > 0
-    mask = on_slice_grid(read_ct(Path(str(patient.values["lungs"]))).volume.hu, volume)
+    lungs = read_ct(Path(str(patient.values["lungs"]))).volume
+    mask = on_slice_grid(lungs.hu, volume)
     box = lung_box(mask, volume.shape)
     inside = lesions[box.slices]
-    evidence = network(lung_image(volume, mask, box).values)
-    heat = heat_in_box(grad_cam(evidence), box.shape, evidence.shrink)
-    return pointing(heat, inside, evidence.shrink) if inside.sum() >= FEWEST else None
+    if inside.sum() < FEWEST:
+        return None
+    image = lung_image(volume, mask, box).values
+    evidence = network(image)
+    if finer_of:
+        heat = finer(stages_of(finer_of, image, ("block2", "block3")), box.shape)
+    else:
+        heat = heat_in_box(grad_cam(evidence), box.shape, evidence.shrink)
+    ratio, hit = pointing(heat, inside, evidence.shrink)
+    on_ct = Overlay(lungs.hu.astype(np.uint8), volume.affine)
+    where = map_evidence(placed(heat, box, volume), on_ct, volume, box)
+    if where is None:
+        return Found(0.0, 0.0, 0.0, hit)
+    return Found(ratio, where.inside_lungs_over_chance, where.dense_over_chance, hit)
 
 
-def report(name: str, found: list[tuple[float, bool]]) -> None:
+def over_chance(values: list[float]) -> str:
+    """Mean with the t interval of 95 %."""
+    energy = np.array(values)
+    half = stats.t.ppf(0.975, len(energy) - 1) * energy.std(ddof=1) / len(energy) ** 0.5
+    return f"{energy.mean():.2f} ({energy.mean() - half:.2f} to {energy.mean() + half:.2f})"
+
+
+def report(name: str, found: list[Found]) -> None:
     """One line of the table."""
     if len(found) < 2:
-        print(f"| {name} | {len(found)} | too few | |")
+        print(f"| {name} | {len(found)} | too few | | | |")
         return
-    energy = np.array([ratio for ratio, _ in found])
-    half = stats.t.ppf(0.975, len(energy) - 1) * energy.std(ddof=1) / len(energy) ** 0.5
-    low, middle, high = energy.mean() - half, energy.mean(), energy.mean() + half
-    hits = proportion(sum(hit for _, hit in found), len(found))
-    print(
-        f"| {name} | {len(found)} | {middle:.2f} ({low:.2f} to {high:.2f}) "
-        f"| {hits.value:.2f} ({hits.low:.2f} to {hits.high:.2f}) |"
-    )
+    shares = [over_chance([getattr(one, part) for one in found]) for part in ("lesions", "lungs", "dense")]
+    hits = proportion(sum(one.hit for one in found), len(found))
+    peak = f"{hits.value:.2f} ({hits.low:.2f} to {hits.high:.2f})"
+    print(f"| {name} | {len(found)} | {' | '.join(shares)} | {peak} |")
 
 
 def main() -> None:
@@ -71,18 +106,20 @@ def main() -> None:
     parser.add_argument("--weights", default="bundled")
     parser.add_argument("--patients", type=int, default=40)
     parser.add_argument("--set", default="validation 1")
+    parser.add_argument("--finer", action="store_true")
     options = parser.parse_args()
     rows = read_manifest(options.cohort / "manifest.csv", needs=["scan", "lungs"])
     ill = [p for p in rows if p.values.get("label") == "covid" and p.values.get("set") == options.set]
     trained = find_set(Path(options.weights) if "/" in options.weights else options.weights, None).diagnosis
-    print("| weights | patients | energy in lesions over chance, mean | hottest place at a lesion |")
-    print("|---|---|---|---|")
+    print("| map | patients | energy over chance in lesions | in lungs | in dense lung | peak at a lesion |")
+    print("|---|---|---|---|---|---|")
 
     with TemporaryDirectory() as scratch:
         for name, weights in (("trained", trained), ("randomised", without_learning(trained, Path(scratch)))):
             network = open_diagnosis(weights, "cpu")
-            found = [pointed(network, patient) for patient in ill[: options.patients]]
-            report(name, [one for one in found if one is not None])
+            for suffix, finer_of in (("", None), (", finer", weights)) if options.finer else (("", None),):
+                found = [pointed(patient, network, finer_of) for patient in ill[: options.patients]]
+                report(name + suffix, [one for one in found if one is not None])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "covid19net"
 # From the bottom up. A part imports only from the rows below its own.
 LAYERS = [
     {"errors", "origin"},
-    {"volume", "table"},
+    {"volume", "table", "runs", "stream"},
     {"io", "gate", "phantom", "preprocess", "lungs", "density", "nets", "cohort", "evaluate"},
     {"features", "quantify"},
     {"prognosis"},
@@ -29,7 +29,7 @@ HEIGHT = {part: row for row, parts in enumerate(LAYERS) for part in parts}
 
 # A heavy or risky library has one home.
 HOMES = {
-    "torch": {"nets", "weights", "engine", "train"},
+    "torch": {"nets", "weights", "engine", "explain", "train"},
     "openvino": {"engine"},
     "pydicom": {"io", "dicom_results"},
     "highdicom": {"io", "dicom_results"},

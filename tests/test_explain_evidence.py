@@ -39,6 +39,15 @@ def test_every_share_by_hand():
     assert found.failures == ()
 
 
+def test_the_summary_says_it_in_one_line():
+    found = replace(map_evidence(*made_up()), stability=Stability(0.8, 0.9))
+    assert found.summary() == (
+        "Heat map: 80 % in the lungs (1.6 x chance); right 88 %, left 12 %; upper 12 %, middle 25 %, "
+        "lower 62 %; in dense lung 2.5 x chance; stability 0.80"
+    )
+    assert "right" not in map_evidence(*made_up(), sides_known=False).summary()
+
+
 def test_no_side_is_named_where_none_is_known():
     found = map_evidence(*made_up(), sides_known=False)
     assert found.right is found.left is None

@@ -104,7 +104,8 @@ def test_the_record_and_the_model_hold_them(study):
 def test_without_the_option_bands_are_refused_in_one_line_that_names_it(tmp_path, capsys):
     source = banded(tmp_path)
     with pytest.raises(SystemExit) as stop:
-        main(["study", str(source.manifest), "--features", str(source.features), "-o", str(tmp_path / "out")])
+        main(["study", str(source.manifest), "--features", str(source.features), "-o", str(tmp_path / "out"),
+              "--draws", "0", "--workers", "1"])  # fmt: skip
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "column age is empty in rows" in line

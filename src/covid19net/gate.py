@@ -10,6 +10,7 @@ Findings (code: meaning):
 | `metal` | voxels at the end of the scanner's range |
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +44,12 @@ RIGHT, LEFT = 1, 2
 LITRE = 1e6  # mm3
 
 
-def check_hounsfield(volume: CTVolume) -> tuple[Finding, ...]:
+def check_hounsfield(volume: CTVolume, values: "Values | None" = None) -> tuple[Finding, ...]:
     """Refuse what cannot be a CT volume of the body in Hounsfield units.
 
     Args:
         volume: HU, axes (z, y, x).
+        values: what its values look like, when it is known already.
 
     Returns:
         Finding `metal`, or nothing.
@@ -65,36 +67,49 @@ def check_hounsfield(volume: CTVolume) -> tuple[Finding, ...]:
         raise InputError(
             f"the scan would be {sides[0]:.4g} x {sides[1]:.4g} mm wide: its voxel size is wrong"
         )
-    values = _Values.of(volume.hu)
+    values = values or Values.of(volume.hu)
     _refuse_empty(values)
     _refuse_noise(volume.hu)
     _refuse_other_units(values)
-    saturated = int(np.count_nonzero(volume.hu >= SATURATED)) if values.high >= SATURATED else 0
-    if saturated < LEAST_METAL:
+    if values.saturated < LEAST_METAL:
         return ()
     text = (
-        f"{saturated} voxels reach the end of the scanner's range, {SATURATED} HU: streaks of metal may show"
+        f"{values.saturated} voxels reach the end of the scanner's range, {SATURATED} HU: "
+        "streaks of metal may show"
     )
     return (Finding("metal", text),)
 
 
 @dataclass(frozen=True)
-class _Values:
-    """What the values of a volume look like, from a sample of it."""
+class Values:
+    """What the values of a volume look like.
+
+    Attributes:
+        low: the lowest.
+        high: the highest.
+        saturated: how many reach the end of the scanner's range.
+        distinct: how many different ones a sample holds; see `sampled`.
+        air: share of the sample that is air or aerated lung, in [0, 1].
+        soft: share that is soft tissue.
+        shifted: share that lies where soft tissue would with 1024 added.
+    """
 
     low: float
     high: float
+    saturated: int
     distinct: int
     air: float
     soft: float
     shifted: float
 
     @classmethod
-    def of(cls, hu: np.ndarray) -> "_Values":
-        sample = hu[:, :: max(1, hu.shape[1] // 128), :: max(1, hu.shape[2] // 128)]
+    def of(cls, hu: np.ndarray) -> "Values":
+        """From a volume of HU, axes (z, y, x)."""
+        sample, high = hu[sampled(hu.shape)], float(hu.max())
         return cls(
             low=float(hu.min()),
-            high=float(hu.max()),
+            high=high,
+            saturated=int(np.count_nonzero(hu >= SATURATED)) if high >= SATURATED else 0,
             distinct=len(np.unique(sample)),
             air=float((sample < LUNG_AND_AIR).mean()),
             soft=float(((sample > SOFT_TISSUE[0]) & (sample < SOFT_TISSUE[1])).mean()),
@@ -102,7 +117,12 @@ class _Values:
         )
 
 
-def _refuse_empty(values: _Values) -> None:
+def sampled(shape: Sequence[int]) -> tuple[slice, slice, slice]:
+    """The part of a volume (z, y, x) that is looked at closely: 128 rows and columns or a few more."""
+    return slice(None), slice(None, None, max(1, shape[1] // 128)), slice(None, None, max(1, shape[2] // 128))
+
+
+def _refuse_empty(values: Values) -> None:
     if not np.isfinite([values.low, values.high]).all():
         raise NotChestCTError("the scan holds values that are no numbers")
     if values.low == values.high:
@@ -113,7 +133,7 @@ def _refuse_empty(values: _Values) -> None:
         raise NotChestCTError("the scan shows nothing but air; no lungs found")
 
 
-def _refuse_other_units(values: _Values) -> None:
+def _refuse_other_units(values: Values) -> None:
     span = f"{values.low:g} to {values.high:g}"
     if values.high - values.low <= NORMALIZED:
         raise InputError(

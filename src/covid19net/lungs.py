@@ -6,6 +6,8 @@ Arrays have axes (z, y, x): z rises to the head, y to the back, x to the patient
 import numpy as np
 from scipy import ndimage
 
+from covid19net.runs import Runs
+
 LUNG_PROBABILITY = 0.5  # a voxel at or above it is lung
 SECOND_LUNG = 0.1  # share of the largest part; a part of at least this size is a lung wherever it lies
 FRAGMENT = 1.0  # ml; smaller parts are dropped
@@ -19,10 +21,6 @@ WHOLE = 0.98  # share of a part on one side of the midline from which the whole 
 DETOUR = 0.5  # voxels of lung; price of a row in which the border runs along the lungs' outer edge
 STEEPEST = 2  # columns the border between the lungs may move from one row to the next
 RIGHT, LEFT = 1, 2
-
-_TOUCHING = np.ones((3, 3, 3), bool)
-_IN_PLANE = np.zeros((3, 3, 3), bool)
-_IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
 
 
 def clean_up(probability: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -51,9 +49,11 @@ def clean_up(probability: np.ndarray, spacing: tuple[float, float, float]) -> np
 
 def _window(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
     """The bounding box of a mask; None when it is empty."""
+    rows: np.ndarray = np.asarray(mask.any(axis=2))
+    columns = np.bitwise_or.reduce(mask.reshape(-1, mask.shape[2]), axis=0)
     found = []
-    for axis in range(3):
-        seen = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+    for line in (rows.any(axis=1), rows.any(axis=0), columns):
+        seen = np.flatnonzero(line)
         if not seen.size:
             return None
         found.append(slice(int(seen[0]), int(seen[-1]) + 1))
@@ -61,22 +61,24 @@ def _window(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
 
 
 def _lung_parts(mask: np.ndarray, probability: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    labels, count = ndimage.label(mask, _TOUCHING)
-    size = np.bincount(labels.ravel(), minlength=count + 1)
-    size[0] = 0
+    runs = Runs.of(mask)
+    _, labels = runs.parts("corners")
+    size = np.bincount(labels, runs.sizes)
     keep = size >= SECOND_LUNG * size.max()
     fragments = np.flatnonzero(~keep & (size * np.prod(spacing) / 1000 >= FRAGMENT))
-    boxes = ndimage.find_objects(labels)
-    margin = [int(np.ceil(NEAR / s)) for s in spacing]
-    lungs = keep.copy()
+    lungs = runs.painted(keep[labels])
     for part in fragments:
-        box = tuple(
-            slice(max(b.start - m, 0), b.stop + m) for b, m in zip(boxes[part - 1], margin, strict=True)
-        )
-        here = labels[box]
-        is_sure = probability[box][here == part].max() >= FRAGMENT_PEAK
-        keep[part] = is_sure and _is_near(here == part, lungs[here], spacing)
-    return np.asarray(keep[labels])
+        here = runs.painted(labels == part)
+        box = _around(here, [int(np.ceil(NEAR / s)) for s in spacing])
+        is_sure = probability[here].max() >= FRAGMENT_PEAK
+        keep[part] = is_sure and _is_near(here[box], lungs[box], spacing)
+    return runs.painted(keep[labels])
+
+
+def _around(part: np.ndarray, margin: list[int]) -> tuple[slice, ...]:
+    box = _window(part)
+    assert box is not None
+    return tuple(slice(max(b.start - m, 0), b.stop + m) for b, m in zip(box, margin, strict=True))
 
 
 def _is_near(part: np.ndarray, lungs: np.ndarray, spacing: tuple[float, float, float]) -> bool:
@@ -93,15 +95,17 @@ def _filled(mask: np.ndarray, pixel: float) -> np.ndarray:
         mask: axes (z, y, x).
         pixel: its area in mm2.
     """
-    open_air = np.pad(~mask, 1, constant_values=True)
-    labels, _ = ndimage.label(open_air)
-    mask = labels[1:-1, 1:-1, 1:-1] != labels[0, 0, 0]
-    open_air = np.pad(~mask, ((0, 0), (1, 1), (1, 1)), constant_values=True)
-    labels, count = ndimage.label(open_air, _IN_PLANE)
-    small = np.bincount(labels.ravel(), minlength=count + 1) * pixel <= LARGEST_VESSEL
-    small[0] = False
-    small[np.unique(labels[:, 0, 0])] = False  # what surrounds a slice is no hole, however small
-    return np.asarray(mask | small[labels][:, 1:-1, 1:-1])
+    air = Runs.of(np.pad(~mask, 1, constant_values=True))
+    _, labels = air.parts("faces")
+    outside = labels == labels[0]
+    mask = ~air.painted(outside)[1:-1, 1:-1, 1:-1]
+    z, y = air.rows
+    is_air = outside & (z > 0) & (z <= len(mask))
+    air = Runs(air.start[is_air], air.stop[is_air], air.shape)
+    _, labels = air.parts("in plane")
+    small = np.bincount(labels, air.sizes) * pixel <= LARGEST_VESSEL
+    small[labels[y[is_air] == 0]] = False  # what surrounds a slice is no hole, however small
+    return np.asarray(mask | air.painted(small[labels])[1:-1, 1:-1, 1:-1])
 
 
 def split_sides(mask: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
@@ -128,13 +132,18 @@ def split_sides(mask: np.ndarray, spacing: tuple[float, float, float]) -> np.nda
         centre = float((inner.sum(axis=(0, 1)) * columns).sum() / inner.sum())
         sides[window][inner] = RIGHT if centre < (mask.shape[2] - 1) / 2 else LEFT
         return sides
-    beyond = np.arange(inner.shape[2]) > _border(inner, middle)[..., None]
-    labels, count = ndimage.label(inner, _TOUCHING)
-    size = np.bincount(labels.ravel(), minlength=count + 1)
-    share = np.bincount(labels[beyond & inner], minlength=count + 1) / np.maximum(size, 1)
-    spans = (share < WHOLE) & (share > 1 - WHOLE)
-    is_left = np.where(spans[labels], beyond, (share >= WHOLE)[labels])
-    sides[window] = np.where(inner, np.where(is_left, LEFT, RIGHT), 0)
+    runs = Runs.of(inner)
+    _, labels = runs.parts("corners")
+    z, y = runs.rows
+    width = inner.shape[2] + 1
+    border = runs.start // width * width + _border(inner, middle)[z, y] + 1
+    beyond = runs.stop - np.clip(border, runs.start, runs.stop)
+    share = np.bincount(labels, beyond) / np.bincount(labels, runs.sizes)
+    # A part that does not span the border is cut before its first voxel or after its last.
+    border = np.where((share >= WHOLE)[labels], runs.start, border)
+    border = np.where((share <= 1 - WHOLE)[labels], runs.stop, border)
+    pieces, is_left = runs.cut(border)
+    sides[window] = pieces.painted(np.where(is_left, LEFT, RIGHT).astype(np.uint8))
     return sides
 
 
@@ -167,13 +176,15 @@ def _border(mask: np.ndarray, middle: int) -> np.ndarray:
     toll = (DETOUR * ((columns - middle) / (len(columns) / 2)) ** 2).astype(np.float32)
     cost = mask[:, 0].astype(np.float32) + toll
     moves = np.zeros((mask.shape[1], mask.shape[0], mask.shape[2]), np.int8)
+    padded = np.full((len(cost), len(columns) + 2 * STEEPEST), np.inf, np.float32)
     for row in range(1, mask.shape[1]):
-        padded = np.pad(cost, ((0, 0), (STEEPEST, STEEPEST)), constant_values=np.inf)
+        padded[:, STEEPEST:-STEEPEST] = cost
         for move in (m for m in range(-STEEPEST, STEEPEST + 1) if m):
             other = padded[:, STEEPEST + move : STEEPEST + move + len(columns)]
-            moves[row][other < cost] = move
-            cost = np.minimum(cost, other)
-        cost = cost + mask[:, row] + toll
+            np.putmask(moves[row], other < cost, np.int8(move))
+            np.minimum(cost, other, out=cost)
+        cost += mask[:, row]
+        cost += toll
     border = np.empty(mask.shape[:2], int)
     here = cost.argmin(1)
     for row in range(mask.shape[1] - 1, -1, -1):

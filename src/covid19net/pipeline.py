@@ -1,9 +1,10 @@
 """One chest CT to one result: lungs, lung image, score, suspicious areas."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 from time import perf_counter
@@ -14,11 +15,14 @@ from covid19net import __version__
 from covid19net.diagnose import Decision, Distance, check_distance, decide, probability_of
 from covid19net.engine import (
     DiagnosisNetwork,
+    Evidence,
     LungNetwork,
+    ScanOnDevice,
     choose_device,
     describe,
     open_diagnosis,
     open_lungs,
+    to_device,
 )
 from covid19net.errors import WeightsError
 from covid19net.explain import MapEvidence, check_map, grad_cam, heat_map, map_evidence, stability
@@ -148,12 +152,22 @@ def _card_of(card: Card) -> dict[str, object]:
     return {key: getattr(card, key) for key in keys}
 
 
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    """Of Python and of the libraries; one that this installation does without is left out."""
+    found = {"python": python_version()}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def _provenance(models: Models, options: dict[str, object]) -> dict[str, object]:
     weights = models.weights
     return {
         "package": "covid19net",
         "version": __version__,
-        "versions": {"python": python_version(), **{name: version(name) for name in LIBRARIES}},
+        "versions": dict(_versions()),
         "weights": {
             "set": weights.name,
             "lungs": _card_of(weights.lungs.card),
@@ -165,9 +179,21 @@ def _provenance(models: Models, options: dict[str, object]) -> dict[str, object]
 
 
 def segment(
-    volume: CTVolume, models: Models, *, every_slice: bool = False, progress: Progress | None = None
+    volume: CTVolume,
+    models: Models,
+    *,
+    every_slice: bool = False,
+    progress: Progress | None = None,
+    there: ScanOnDevice | None = None,
 ) -> tuple[Lungs, Overlay]:
     """Lung mask and lung probability of a scan, cleaned up as the weights ask for.
+
+    Args:
+        volume: the scan.
+        models: from `load_models`.
+        every_slice: as for `analyze`.
+        progress: as for `analyze`.
+        there: the scan on a device that is to do the work around the network.
 
     Returns:
         The lungs, and the network's probability on its own grid.
@@ -177,19 +203,9 @@ def segment(
         if progress:
             progress("lungs", done / count)
 
-    probability = lung_probability(volume, models.lungs, every_slice=every_slice, progress=step)
+    probability = lung_probability(volume, models.lungs, every_slice=every_slice, progress=step, there=there)
     clean = bool(models.weights.lungs.card.options.get("clean_up", True))
     return find_lungs(probability, clean=clean), probability
-
-
-def _sides(lungs: Lungs, quantification: Quantification) -> tuple[float, float]:
-    """Volumes of the (right, left) lung on the CT's own grid, so that there is one number for each lung."""
-    regions = quantification.regions
-    if not {"right", "left"} & regions.keys():
-        scale = regions["both"].millilitres / sum(lungs.millilitres)
-        return lungs.millilitres[0] * scale, lungs.millilitres[1] * scale
-    right, left = (regions[side].millilitres if side in regions else 0.0 for side in ("right", "left"))
-    return right, left
 
 
 def _distance(features: np.ndarray, reference: Reference | None) -> Distance | None:
@@ -240,6 +256,17 @@ def _bare_scan(volume: CTVolume) -> Scan:
     return Scan(upright(CTVolume(np.maximum(volume.hu, AIR), volume.affine)), findings=(padding,))
 
 
+def _ready(
+    volume: CTVolume, lungs: Overlay, box: Box, models: Models, there: ScanOnDevice | None
+) -> Callable[[], Evidence]:
+    """Make the lung image, where the networks run; what is returned scores it."""
+    if there:
+        image = there.lung_image(lungs, box)
+        return lambda: there.evidence(models.diagnosis, image)
+    values = lung_image(volume, lungs, box).values
+    return lambda: models.diagnosis(values)
+
+
 def analyze(  # noqa: PLR0913 - each is an option of its own
     scan: Scan | CTVolume,
     models: Models,
@@ -271,25 +298,28 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
     volume, findings, seconds = scan.volume, scan.findings, dict[str, float]()
     sides_known = all(finding.code != "orientation-unknown" for finding in findings)
     with _timed(seconds, "check", progress):
-        findings += check_hounsfield(volume)
+        there = to_device(volume, models.device)
+        findings += check_hounsfield(volume, there.values() if there else None)
     with _timed(seconds, "lungs", progress):
-        lungs, chance = segment(volume, models, every_slice=every_slice, progress=progress)
+        lungs, chance = segment(volume, models, every_slice=every_slice, progress=progress, there=there)
         findings += check_lungs(lungs.mask, volume, sides_known=sides_known)
     with _timed(seconds, "lung-image", progress):
-        image = lung_image(volume, lungs.mask, lung_box(lungs.mask, volume.shape))
+        box = lung_box(lungs.mask, volume.shape)
+        diagnosis = _ready(volume, lungs.mask, box, models, there)
     with _timed(seconds, "diagnosis", progress):
-        evidence = models.diagnosis(image.values)
+        evidence = diagnosis()
     with _timed(seconds, "maps", progress):
         cam = grad_cam(evidence)
-        heat = heat_map(cam, image.box, volume, evidence.shrink)
-        on_ct = lungs_on_ct(lungs, chance, volume)
+        heat = heat_map(cam, box, volume, evidence.shrink, there)
+        on_ct = lungs_on_ct(lungs, chance, volume, there)
         if not sides_known:
             np.minimum(on_ct.values, 1, out=on_ct.values)
         quantification = quantify(volume, on_ct, sides_known=sides_known)
-        shown = map_evidence(heat, on_ct, volume, image.box, sides_known=sides_known)
+        shown = map_evidence(heat, on_ct, volume, box, sides_known=sides_known)
     if shown and full_evidence:
         with _timed(seconds, "stability", progress):
-            shown = replace(shown, stability=stability(image.values, models.diagnosis, evidence))
+            values = lung_image(volume, lungs.mask, box).values
+            shown = replace(shown, stability=stability(values, models.diagnosis, evidence))
     findings += check_map(shown)
     if not cam.any():
         findings += (Finding("empty-heatmap", "no place of the scan argues for COVID-19: the map is empty"),)
@@ -306,11 +336,11 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
         features=evidence.features,
         lungs=on_ct,
         sides_known=sides_known,
-        lung_millilitres=_sides(lungs, quantification),
+        lung_millilitres=quantification.sides(lungs.millilitres),
         quantification=quantification,
         heatmap=heat,
         map_evidence=shown,
-        box=image.box,
+        box=box,
         findings=findings,
         scan=scan,
         clinical=clinical,

@@ -164,7 +164,7 @@ def _chunks(box: Box) -> Iterator[slice]:
         yield slice(z, min(z + CHUNK, box.stop[0]))
 
 
-def _lung_share(lungs: Overlay, box: Box, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, Box]:
+def lung_share(lungs: Overlay, box: Box, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, Box]:
     """Matrices that resize the mask's box linearly to the CT's box, and that box on the mask's grid."""
     mask = lungs.values > 0
     seen = [np.flatnonzero(mask.any(axis=(0, 3 - axis))) for axis in (1, 2)]
@@ -192,7 +192,7 @@ def lung_image(volume: CTVolume, lungs: Overlay, box: Box | None = None) -> Lung
     box = box or lung_box(lungs, volume.shape)
     roi = volume.hu[box.slices]
     ceiling = np.float32(np.percentile(roi, HIGHEST_PERCENTILE))
-    rows, columns, grid = _lung_share(lungs, box, volume.shape)
+    rows, columns, grid = lung_share(lungs, box, volume.shape)
 
     def quiet(z: slice) -> tuple[np.ndarray, np.ndarray]:
         """HU under the ceiling, and where lung is, of some slices."""

@@ -56,6 +56,20 @@ class Quantification:
 
     regions: Mapping[str, Region]
 
+    def sides(self, otherwise: tuple[float, float]) -> tuple[float, float]:
+        """Millilitres of the (right, left) lung.
+
+        Args:
+            otherwise: proportion of two parts, to divide the whole by where no side is known.
+        """
+        if not {"right", "left"} & self.regions.keys():
+            scale = self.regions["both"].millilitres / sum(otherwise)
+            return otherwise[0] * scale, otherwise[1] * scale
+        right, left = (
+            self.regions[side].millilitres if side in self.regions else 0.0 for side in ("right", "left")
+        )
+        return right, left
+
 
 def thirds(mask: np.ndarray) -> np.ndarray:
     """Which third of a lung each slice belongs to: a third of its height each, as lung zones are read.

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from covid19net.engine import LungNetwork
+from covid19net.engine import LungNetwork, ScanOnDevice
 from covid19net.errors import NotChestCTError
 from covid19net.lungs import LUNG_PROBABILITY, clean_up, split_sides
 from covid19net.preprocess import segmentation_affine, slice_inputs, zoom_matrix
@@ -57,6 +57,7 @@ def lung_probability(
     *,
     every_slice: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    there: ScanOnDevice | None = None,
 ) -> Overlay:
     """Probability of lung, float32 in [0, 1], (z, 256, 256) with one slice for each CT slice.
 
@@ -67,8 +68,11 @@ def lung_probability(
         network: from `engine.open_lungs`.
         every_slice: run the network on every inner slice, as published, instead of slices up to 5 mm apart.
         progress: called with (slices done, slices in all).
+        there: the scan on the network's device, where that is one for `engine.on_device`.
     """
     indices = chosen_slices(volume.shape[0], volume.spacing[0], every_slice=every_slice)
+    if there:
+        return Overlay(there.lung_probability(network, indices, progress), segmentation_affine(volume))
     found = np.zeros((volume.shape[0], 256, 256), np.float32)
     for done, (index, plane) in enumerate(
         zip(indices, network.stream(slice_inputs(volume, indices)), strict=True), start=1
@@ -104,11 +108,19 @@ def find_lungs(probability: Overlay, *, clean: bool) -> Lungs:
     return Lungs(Overlay(sides, probability.affine), (right, left))
 
 
-def lungs_on_ct(lungs: Lungs, probability: Overlay, volume: CTVolume) -> Overlay:
+def lungs_on_ct(
+    lungs: Lungs, probability: Overlay, volume: CTVolume, there: ScanOnDevice | None = None
+) -> Overlay:
     """The mask on the CT's own grid, uint8: 1 right lung, 2 left lung.
 
     The probability is resized linearly, so the outline is smooth; where the clean-up changed the mask, the
     cleaned mask wins.
+
+    Args:
+        lungs: from `find_lungs`.
+        probability: from `lung_probability`.
+        volume: the scan.
+        there: as for `lung_probability`, with which it was called.
     """
     sides = lungs.mask.values
     (rows, y, on_y), (columns, x, on_x) = (
@@ -116,7 +128,12 @@ def lungs_on_ct(lungs: Lungs, probability: Overlay, volume: CTVolume) -> Overlay
     )
     below = np.nextafter(np.float32(LUNG_PROBABILITY), np.float32(0))
     out = np.zeros(volume.shape, np.uint8)
-    for z in np.flatnonzero(sides.any(axis=(1, 2))):
+    slices = np.flatnonzero(sides.any(axis=(1, 2)))
+    if there:
+        on_z = slice(int(slices[0]), int(slices[-1]) + 1)
+        out[on_z, on_y, on_x] = there.lungs_in(sides[on_z, y, x], (on_z, y, x), rows, columns)
+        return Overlay(out, volume.affine)
+    for z in slices:
         side, chance = sides[z, y, x], probability.values[z, y, x]
         chance = np.where(side > 0, np.maximum(chance, LUNG_PROBABILITY), np.minimum(chance, below))
         is_lung = rows @ chance @ columns.T >= LUNG_PROBABILITY

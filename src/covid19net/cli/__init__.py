@@ -14,6 +14,7 @@ from covid19net import __version__
 from covid19net.cli.analyze import analyze, convert, demo, doctor
 from covid19net.cli.audit import audit
 from covid19net.cli.cohort import cohort_app
+from covid19net.cli.explain import explain_app
 from covid19net.cli.phantom import phantom_app
 from covid19net.cli.prognosis import prognosis_app
 from covid19net.cli.reproduce import reproduce_app
@@ -40,6 +41,7 @@ app.add_typer(phantom_app, name="phantom")
 app.add_typer(train_app, name="train")
 app.add_typer(prognosis_app, name="prognosis")
 app.add_typer(reproduce_app, name="reproduce")
+app.add_typer(explain_app, name="explain")
 
 
 def version_wanted(wanted: bool) -> None:

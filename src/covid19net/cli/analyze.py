@@ -152,6 +152,8 @@ def show(result: "CaseResult", folder: Path) -> None:
         f"at threshold {result.decision.threshold:g}"
     )
     say(lung_volumes(result))
+    if result.map_evidence:
+        say(result.map_evidence.summary())
     if result.prognosis:
         say(summary(result.prognosis))
     show_findings(result.findings)

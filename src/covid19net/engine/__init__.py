@@ -10,16 +10,19 @@ from covid19net.engine.networks import (
     open_diagnosis,
     open_lungs,
 )
+from covid19net.engine.on_device import ScanOnDevice, to_device
 
 __all__ = [
     "Converted",
     "DiagnosisNetwork",
     "Evidence",
     "LungNetwork",
+    "ScanOnDevice",
     "choose_device",
     "convert",
     "describe",
     "find_converted",
     "open_diagnosis",
     "open_lungs",
+    "to_device",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit
@@ -18,12 +19,17 @@ from covid19net.engine.converted import (
     torch_parts,
 )
 from covid19net.engine.device import choose_device
-from covid19net.engine.runners import OpenVINORunner, Precision, Runner, TorchRunner
+from covid19net.engine.runners import OpenVINORunner, Precision, Runner, TorchRunner, Way
 from covid19net.errors import InputError
 from covid19net.weights import WeightFile
 from covid19net.weights.files import read_checked
 
-GPU_SLICES = 8  # slices run together on a GPU
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SLICES_TOGETHER = {"cuda": 96}  # at most, 3 GB; on other devices of torch
+FEW_SLICES = 8
+ON_GPU = Way(channels_last=True)  # the fastest there, see docs/performance.md
 
 
 def _checked(array: np.ndarray, shape: Sequence[int], what: str) -> np.ndarray:
@@ -100,9 +106,36 @@ class LungNetwork:
                 progress(i + 1, len(slices))
         return found
 
+    def on_device(self, slices: "Tensor", progress: Callable[[int, int], None] | None = None) -> "Tensor":
+        """Segment a stack of slices that is on the network's device already, and leave the result there.
+
+        Args:
+            slices: float32, (n, 3, 256, 256), as for `stream`; n > 0.
+            progress: called with (slices done, slices in all).
+
+        Returns:
+            Probability of lung, (n, 256, 256) float32 in [0, 1].
+        """
+        import torch
+
+        runner, found, done = _on_torch(self._runner), [], 0
+        for batch in slices.tensor_split(-(-len(slices) // runner.batch)):  # of one size, or nearly
+            (logits,) = runner.tensors(batch)
+            found.append(logits[:, 0].sigmoid())
+            done += len(batch)
+            if progress:
+                progress(done, len(slices))
+        return torch.cat(found)
+
     def describe(self) -> dict[str, object]:
         """Engine, version, device, precision and threads."""
         return self._runner.describe()
+
+
+def _on_torch(runner: Runner) -> TorchRunner:
+    if not isinstance(runner, TorchRunner):
+        raise InputError("this network does not run on a device of torch")
+    return runner
 
 
 class DiagnosisNetwork:
@@ -127,6 +160,13 @@ class DiagnosisNetwork:
         ((maps,),) = self._backbone.stream([batch])
         ((logit, features, gradient),) = self._head.stream([maps])
         return Evidence(float(logit[0]), features[0], maps[0], gradient[0], self._shrink)
+
+    def on_device(self, image: "Tensor") -> Evidence:
+        """Score one image, float32 (48, 240, 360), that is on the network's device already."""
+        (maps,) = _on_torch(self._backbone).tensors(image[None, None])
+        logit, *others = _on_torch(self._head).tensors(maps)
+        features, seen, gradient = (tensor[0].cpu().numpy() for tensor in (others[0], maps, others[1]))
+        return Evidence(float(logit[0]), features, seen, gradient, self._shrink)
 
     def describe(self) -> dict[str, object]:
         """Engine, version, device, precision and threads."""
@@ -172,7 +212,8 @@ def open_lungs(
         part = _converted(weights, cache).parts["network"]
         return LungNetwork(OpenVINORunner(part, precision=precision, threads=threads, streams=streams))
     module = torch_parts(weights)["network"]
-    return LungNetwork(TorchRunner(module, device, precision=precision, batch=GPU_SLICES))
+    batch = SLICES_TOGETHER.get(device, FEW_SLICES)
+    return LungNetwork(TorchRunner(module, device, precision=precision, batch=batch, way=ON_GPU))
 
 
 def open_diagnosis(
@@ -203,7 +244,9 @@ def open_diagnosis(
         )
     else:
         modules = torch_parts(weights)
-        runners += (TorchRunner(modules[name], device, precision="f32") for name in ("backbone", "head"))
+        runners += (
+            TorchRunner(modules[name], device, precision="f32", way=ON_GPU) for name in ("backbone", "head")
+        )
     backbone, head = runners
     return DiagnosisNetwork(backbone, head, shrink_of(weights))
 

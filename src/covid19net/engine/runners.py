@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,7 +14,10 @@ from covid19net.engine.device import memory_told
 from covid19net.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
+    from torch import Tensor, nn
+
+FILL_UP = 8  # batches on "cuda" are filled up to multiples of it
 
 # Exactness is a setting of the whole process in torch: one thread at a time may have set it. A GPU does one
 # network's work at a time anyway.
@@ -22,6 +25,22 @@ _EXACT = Lock()
 
 Precision = Literal["bf16", "f32"]
 Arrays = tuple[np.ndarray, ...]
+
+
+class Way(NamedTuple):
+    """How "cuda" runs a network; the numbers are the same to rounding.
+
+    Attributes:
+        channels_last: keep channels together in memory.
+        tuned: let cuDNN time its algorithms and take the fastest of those that always give the same sums;
+            the next process may take another.
+    """
+
+    channels_last: bool = False
+    tuned: bool = False
+
+
+PLAIN = Way()
 
 
 class Runner(Protocol):
@@ -121,17 +140,35 @@ class OpenVINORunner:
         }
 
 
+def _channels_last(tensor: "Tensor") -> "torch.memory_format":
+    import torch
+
+    return torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d
+
+
 class TorchRunner:
     """A torch module on a GPU, or on the CPU for comparison.
+
+    On "cuda" the work for one shape of input is recorded once and replayed as a whole: a network is hundreds
+    of small steps, and asking for each of them takes longer than doing it.
 
     Args:
         module: in evaluation mode; a tensor in, a tensor or a tuple of tensors out. It is moved and changed.
         device: "cuda", "mps" or "torch-cpu".
         precision: "bf16" where the GPU has it, or "f32"; never TF32.
         batch: inputs to run together.
+        way: how "cuda" does it.
     """
 
-    def __init__(self, module: "nn.Module", device: str, *, precision: Precision, batch: int = 1) -> None:
+    def __init__(
+        self,
+        module: "nn.Module",
+        device: str,
+        *,
+        precision: Precision,
+        batch: int = 1,
+        way: "Way" = PLAIN,
+    ) -> None:
         import torch
 
         self.batch = batch
@@ -141,13 +178,20 @@ class TorchRunner:
         self._type = torch.bfloat16 if precision == "bf16" and native else torch.float32
         with memory_told(f"preparing a network on {device}"):
             self._module = module.requires_grad_(requires_grad=False).to(self._device, self._type)
+            if way.channels_last and device == "cuda":
+                for weight in self._module.parameters():
+                    if weight.ndim > 3:
+                        weight.data = weight.data.contiguous(memory_format=_channels_last(weight))
+        self._way = way
+        self._pool: Any = None  # memory that all recordings share: one runs at a time
+        self._recorded: dict[tuple[int, ...], tuple[Any, Tensor, tuple[Tensor, ...]]] = {}
 
     def _exact(self) -> AbstractContextManager[None]:
         """No TF32, and no algorithm chosen by a race or whose sums come in any order."""
         from torch.backends import cudnn
 
         guard: AbstractContextManager[None] = cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            enabled=True, benchmark=self._way.tuned, deterministic=True, allow_tf32=False
         )
         return guard
 
@@ -159,14 +203,63 @@ class TorchRunner:
     def _run(self, array: np.ndarray) -> Arrays:
         import torch
 
+        with memory_told(f"running a network on {self._name}"):
+            inputs = torch.from_numpy(array).to(self._device)
+            return tuple(tensor.cpu().numpy() for tensor in self.tensors(inputs))
+
+    def tensors(self, inputs: "Tensor") -> "tuple[Tensor, ...]":
+        """Run the module on a tensor that is on its device; the outputs stay there, float32."""
+        import torch
+
         told = memory_told(f"running a network on {self._name}")
         with told, torch.inference_mode(), _EXACT, self._exact():
+            if self._name == "cuda":
+                return self._replayed(inputs)
             try:
-                out = self._module(torch.from_numpy(array).to(self._device, self._type))
+                return tuple(tensor.float() for tensor in self._outputs(inputs.to(self._type)))
             except NotImplementedError as error:  # an operation this GPU's part of torch does not have
                 raise InputError(f"device {self._name!r} cannot run this network; choose cpu") from error
-            tensors = out if isinstance(out, tuple) else (out,)
-            return tuple(tensor.float().cpu().numpy() for tensor in tensors)
+
+    def _outputs(self, inputs: "Tensor") -> "tuple[Tensor, ...]":
+        out = self._module(inputs)
+        return out if isinstance(out, tuple) else (out,)
+
+    def _replayed(self, inputs: "Tensor") -> "tuple[Tensor, ...]":
+        """Run by replaying the recorded work; batches are filled up, so that few sizes are recorded."""
+        import torch
+
+        count = len(inputs)
+        size = min(-(-count // FILL_UP) * FILL_UP, self.batch)
+        shape = (size, *inputs.shape[1:])
+        if shape not in self._recorded:
+            self._recorded[shape] = self._record(shape)
+        graph, into, out = self._recorded[shape]
+        into[:count].copy_(inputs)
+        graph.replay()
+        found = tuple(tensor[:count].to(torch.float32, copy=True) for tensor in out)
+        torch.cuda.current_stream().synchronize()  # before another thread replays over these tensors
+        return found
+
+    def _record(self, shape: tuple[int, ...]) -> "tuple[Any, Tensor, tuple[Tensor, ...]]":
+        """Record the work for one shape of input: the recording, and where inputs and outputs lie."""
+        import torch
+
+        into = torch.zeros(shape, dtype=self._type, device=self._device)
+        if self._way.channels_last:
+            into = into.contiguous(memory_format=_channels_last(into))
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries get ready before, not while it is recorded
+            for _ in range(2):
+                self._outputs(into)
+        stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may go on allocating and copying meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+            out = self._outputs(into)
+        self._pool = graph.pool()
+        torch.cuda.current_stream().wait_stream(stream)
+        return graph, into, out
 
     def describe(self) -> dict[str, object]:
         """Engine, version, device, precision and threads."""

@@ -90,6 +90,20 @@ class MapEvidence:
                 found.append(f"the map changes when {change} (correlation {correlation:.2f})")
         return tuple(found)
 
+    def summary(self) -> str:
+        """Where the map lies, in one line."""
+        parts = [
+            f"{100 * self.inside_lungs:.0f} % in the lungs ({self.inside_lungs_over_chance:.1f} x chance)"
+        ]
+        if self.right is not None and self.left is not None:
+            parts.append(f"right {100 * self.right:.0f} %, left {100 * self.left:.0f} %")
+        heights = {name: 100 * getattr(self, name) for name in ("upper", "middle", "lower")}
+        parts.append(", ".join(f"{name} {share:.0f} %" for name, share in heights.items()))
+        parts.append(f"in dense lung {self.dense_over_chance:.1f} x chance")
+        if self.stability:
+            parts.append(f"stability {min(self.stability.flip, self.stability.noise):.2f}")
+        return f"Heat map: {'; '.join(parts)}"
+
 
 def normal_range_end(hu: np.ndarray) -> float:
     """Where the normal range of a lung ends, HU: its mode and three robust standard deviations.

@@ -5,10 +5,11 @@ dense block 3, whose gradient the converted network gives along with its score.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from covid19net.engine import Evidence
+from covid19net.engine import Evidence, ScanOnDevice
 from covid19net.errors import InputError
 from covid19net.preprocess import IMAGE_SHAPE
 from covid19net.volume import Box, CTVolume, Overlay
@@ -22,6 +23,38 @@ FIRST_CENTRE = (3.5, 8.0, 8.0)
 FULL_SCALE = 100  # the largest value of a heat map, in percent
 
 
+class Grid(NamedTuple):
+    """Where the voxels of a stage's maps lie in the lung image: index * stride + first_centre, (z, y, x)."""
+
+    stride: tuple[float, float, float]
+    first_centre: tuple[float, float, float]
+
+
+BLOCK3 = Grid(STRIDE, FIRST_CENTRE)
+
+
+def on_lung_image(grid: Grid, shrink: Sequence[int]) -> Grid:
+    """The grid in voxels of the lung image, where `shrink` of them are one voxel for the network."""
+    z, y, x = (stride * by for stride, by in zip(grid.stride, shrink, strict=True))
+    # A block's centre is its voxel's.
+    first = [at * by + (by - 1) / 2 for at, by in zip(grid.first_centre, shrink, strict=True)]
+    return Grid((z, y, x), (first[0], first[1], first[2]))
+
+
+def weighted_maps(maps: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Grad-CAM of a stage: channels weighted by the mean of their gradient, added, and cut at zero.
+
+    Args:
+        maps: (channel, z, y, x).
+        gradient: of the score with respect to them.
+
+    Returns:
+        float32, >= 0, (z, y, x).
+    """
+    weights = gradient.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
+    return np.asarray(np.maximum(np.tensordot(weights, maps, 1), 0), np.float32)
+
+
 def grad_cam(evidence: Evidence) -> np.ndarray:
     """The part of the score each place of the feature map argues for.
 
@@ -30,8 +63,7 @@ def grad_cam(evidence: Evidence) -> np.ndarray:
     Returns:
         float32, >= 0, (6, 15, 23) for a full-size image; all zero when no place argues for COVID-19.
     """
-    weights = evidence.gradient.mean(axis=(1, 2, 3), dtype=np.float64).astype(np.float32)
-    return np.asarray(np.maximum(np.tensordot(weights, evidence.maps, 1), 0), np.float32)
+    return weighted_maps(evidence.maps, evidence.gradient)
 
 
 def _linear_matrix(positions: np.ndarray, size: int) -> np.ndarray:
@@ -46,7 +78,21 @@ def _linear_matrix(positions: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
-def heat_in_box(cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (1, 1, 1)) -> np.ndarray:
+def _to_box(
+    cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int], grid: Grid = BLOCK3
+) -> list[np.ndarray]:
+    """Matrices along (z, y, x) from the map to the voxels of the lung box; see `heat_in_box`."""
+    matrices, grid = [], on_lung_image(grid, shrink)
+    for axis, size in enumerate(shape):
+        image = np.linspace(0, IMAGE_SHAPE[axis] - 1, size)
+        cells = (image - grid.first_centre[axis]) / grid.stride[axis]
+        matrices.append(_linear_matrix(cells, cam.shape[axis]))
+    return matrices
+
+
+def heat_in_box(
+    cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (1, 1, 1), grid: Grid = BLOCK3
+) -> np.ndarray:
     """The Grad-CAM map interpolated linearly on the voxels of the lung box.
 
     The first and last voxel centres of the box are those of the lung image; a voxel of the feature map lies
@@ -56,21 +102,22 @@ def heat_in_box(cam: np.ndarray, shape: Sequence[int], shrink: Sequence[int] = (
         cam: from `grad_cam`.
         shape: voxels of the box, (z, y, x).
         shrink: voxels of the lung image that are one voxel for the network, (z, y, x).
+        grid: of the stage the map was drawn at.
 
     Returns:
         float32, of that shape.
     """
-    matrices = []
-    for axis, size in enumerate(shape):
-        image = np.linspace(0, IMAGE_SHAPE[axis] - 1, size)
-        seen = (image - (shrink[axis] - 1) / 2) / shrink[axis]  # a block's centre is its voxel's
-        cells = (seen - FIRST_CENTRE[axis]) / STRIDE[axis]
-        matrices.append(_linear_matrix(cells, cam.shape[axis]))
-    along_z, along_y, along_x = matrices
+    along_z, along_y, along_x = _to_box(cam, shape, shrink, grid)
     return np.asarray(along_y @ (np.tensordot(along_z, cam, 1) @ along_x.T))
 
 
-def heat_map(cam: np.ndarray, box: Box, volume: CTVolume, shrink: Sequence[int] = (1, 1, 1)) -> Overlay:
+def heat_map(
+    cam: np.ndarray,
+    box: Box,
+    volume: CTVolume,
+    shrink: Sequence[int] = (1, 1, 1),
+    there: ScanOnDevice | None = None,
+) -> Overlay:
     """The Grad-CAM map on the CT's own grid.
 
     Args:
@@ -78,13 +125,22 @@ def heat_map(cam: np.ndarray, box: Box, volume: CTVolume, shrink: Sequence[int] 
         box: the lung box the image was made from.
         volume: the scan.
         shrink: as in `Evidence`.
+        there: the scan on a device that is to do the work.
 
     Returns:
         uint8, percent of the map's own largest value (0 to 100), shape and affine of the CT; zero outside the
         box.
     """
+    if there and cam.any():
+        out = np.zeros(volume.shape, np.uint8)
+        out[box.slices] = there.heat(cam, _to_box(cam, box.shape, shrink), FULL_SCALE)
+        return Overlay(out, volume.affine)
+    return placed(heat_in_box(cam, box.shape, shrink), box, volume)
+
+
+def placed(heat: np.ndarray, box: Box, volume: CTVolume) -> Overlay:
+    """A map on the voxels of the lung box, >= 0, as `heat_map` gives it: in percent, on the CT's own grid."""
     out = np.zeros(volume.shape, np.uint8)
-    heat = heat_in_box(cam, box.shape, shrink)
     if heat.max() > 0:
         out[box.slices] = np.rint(heat * (FULL_SCALE / heat.max())).astype(np.uint8)
     return Overlay(out, volume.affine)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from covid19net.errors import InputError
 from covid19net.explain import MapEvidence
 from covid19net.io import write_volume
 from covid19net.io.files import write_fault
@@ -85,6 +86,25 @@ def case_record(result: CaseResult) -> dict[str, Any]:
         "provenance": result.provenance,
         "seconds": result.seconds,
     }
+
+
+def read_record(path: Path) -> tuple[np.ndarray, str]:
+    """The DL features of a stored case, float64, (64,), and the SHA-256 of the weights they are from.
+
+    Raises:
+        InputError: no such file, or no record of a case.
+    """
+    try:
+        record = json.loads(path.read_text())
+        features = np.array(record["features"], np.float64)
+        sha256 = str(record["provenance"]["weights"]["diagnosis"]["sha256"])
+    except OSError as error:
+        raise InputError(f"{path.name}: cannot be read") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path.name}: no result.json of a scan") from error
+    if features.shape != (64,) or not np.isfinite(features).all():
+        raise InputError(f"{path.name}: no 64 features")
+    return features, sha256
 
 
 def _prognosis_record(prognosis: Prognosis, provenance: Mapping[str, object]) -> dict[str, Any]:

@@ -8,12 +8,17 @@ import numpy as np
 
 from covid19net.errors import InputError
 from covid19net.evaluate.space import Components
-from covid19net.report.figures import MANY, folded, in_style, look, sheet
+from covid19net.report.figures import ALARM, MANY, folded, in_style, look, sheet
 
 
 @in_style
 def pca_figure(
-    space: Components, classes: Sequence[str], mark: str = "", *, order: Sequence[str] = ()
+    space: Components,
+    classes: Sequence[str],
+    mark: str = "",
+    *,
+    order: Sequence[str] = (),
+    new: np.ndarray | None = None,
 ) -> Figure:
     """The first two principal components of the features, a point for each patient.
 
@@ -22,6 +27,7 @@ def pca_figure(
         classes: name of each patient's class, (patient,).
         mark: short warning above the figure.
         order: of the classes in legend and colour; sorted if not given.
+        new: features of a patient who is no part of the space, (feature,), to be placed in it.
 
     Raises:
         InputError: fewer than two components, not one class a patient, or an order without one of them.
@@ -45,6 +51,11 @@ def pca_figure(
         )  # fmt: skip
     handles = [Line2D([], [], ls="", marker=look(i).marker, color=look(i).colour) for i in range(len(names))]
     labels = [f"{folded(name, 44, 1)} ({int((group == name).sum())})" for name in names]
+    if new is not None:
+        x, y = space.place(new[None])[0, :2]
+        axes.plot(x, y, ls="", marker="*", ms=13, color=ALARM, mec="white", mew=0.8, zorder=5)
+        handles.append(Line2D([], [], ls="", marker="*", ms=10, color=ALARM))
+        labels.append("this patient")
     across = 1 if max(map(len, labels)) > 24 else 2
     figure.legend(handles, labels, loc="outside lower center", ncols=across)
     first, second = 100 * space.shares[:2]

@@ -142,7 +142,9 @@ def _mark(draw: "ImageDraw.ImageDraw", at: tuple[int, int], panel: Panel, captio
 
 def _strike(draw: "ImageDraw.ImageDraw", at: tuple[int, int], panel: Panel) -> None:
     """Cross out the panel at a place; the banner says why."""
-    (left, top), (right, bottom) = at, (at[0] + panel.width - 1, at[1] + panel.height - 1)
+    inset = 30  # leaves the side markers free
+    left, top = at[0] + inset, at[1] + inset
+    right, bottom = at[0] + panel.width - inset, at[1] + panel.height - inset
     for line in ((left, top, right, bottom), (left, bottom, right, top)):
         draw.line(line, PAPER, 11)
         draw.line(line, STRUCK, 5)
@@ -179,6 +181,8 @@ def _header(result: CaseResult, width: int) -> list[tuple[str, int, tuple[int, i
         ),
         (f"Lung volume: {sides}", 17, INK, False),
     ]
+    if result.map_evidence:
+        lines += [(text, 17, INK, False) for text in _wrapped(result.map_evidence.summary(), width, 17)]
     if result.prognosis:
         lines += [(text, 17, INK, False) for text in _wrapped(summary(result.prognosis), width, 17)]
     for finding in sorted(result.findings, key=_importance):
