@@ -25,11 +25,11 @@ from tests.drawn_objects import phantom_drawn
 
 NOTE = "The scans in this folder are phantoms made by covid19net. They show no person.\n"
 VENDOR = "covid19net phantom"
-SPACING, MATRIX = 12.0, 64  # mm between slices; rows and columns
+SPACING, MATRIX = 16.0, 64  # mm between slices; rows and columns
 
 
 def phantom(kind: str, number: int, *, padding: int | None = None) -> PhantomCase:
-    """A whole chest, some 29 thin slices 12 mm apart of 64 x 64; equal numbers give equal patients."""
+    """A whole chest, some 22 thin slices 16 mm apart of 64 x 64; equal numbers give equal patients."""
     rng = np.random.default_rng([20, number])
     egfr = kind if kind in ("mutant", "wild") else None
     patient = draw_patient(rng, disease="cancer" if egfr else kind or None, egfr=egfr)
@@ -191,8 +191,8 @@ def radiogenomics(folder: Path, count: int) -> None:
         histology = "Squamous cell carcinoma" if n == 2 * count else "Adenocarcinoma"
         volume = phantom(kind, 300 + n).volume
         fine = CTVolume(
-            volume.hu, volume.affine @ np.diag([1 / 3, 1, 1, 1])
-        )  # 4 mm apart: under the rule's 5
+            volume.hu, volume.affine @ np.diag([1 / 4, 1, 1, 1])
+        )  # under 5 mm apart
         download.add(fine, name, ("04-02-1994", "CT CHEST WITHOUT CONTRAST"), "THIN LUNG")
         if n == 0:
             download.add(fine, name, ("05-02-1994", "PET CT WHOLE BODY"), "CTAC 3.75 THIN", SeriesNumber=4)

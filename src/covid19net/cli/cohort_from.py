@@ -53,8 +53,8 @@ def cohort_from(
     written = write_manifest(collection, folder, out, use=use, allow_incomplete=allow_incomplete)
     for note in written.notes:
         say(f"note: {note}")
-    say(f"licence: {collection.licence}; cite: {collection.citation}")
-    say(f"claims: {collection.claims}")
+    say(f"licence: {written.source.licence}; cite: {written.source.citation}")
+    say(f"claims: {written.source.claims}")
     say(f"written: {written.manifest} ({written.patients} patients), {written.sidecar}")
 
 

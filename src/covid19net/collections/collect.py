@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import json
 from pathlib import Path
 
 from covid19net.cohort import SIDECAR, relative, write_table
-from covid19net.collections.collection import CONFIRMED, Collection, Gathered
+from covid19net.collections.collection import CONFIRMED, Collection, Gathered, Stated
 from covid19net.errors import InputError
 from covid19net.table import write_whole
 
@@ -27,12 +27,14 @@ class Written:
         manifest: the CSV.
         sidecar: the JSON beside it: licence, citation, claims, counts, notes.
         patients: rows.
+        source: the collection, or phantoms in its layout.
         notes: what was chosen or left out, and differences that were allowed.
     """
 
     manifest: Path
     sidecar: Path
     patients: int
+    source: Collection
     notes: tuple[str, ...]
 
 
@@ -65,13 +67,14 @@ def write_manifest(
         )
     _refuse_doubles(collection, gathered)
     if are_phantoms(folder, gathered):
+        collection = as_phantoms(collection)
         gathered.notes.insert(0, SYNTHETIC)
         gathered.rows = [row | {"synthetic": "yes"} for row in gathered.rows]
     notes = [*gathered.notes, *(f"allowed: {line}" for line in differ), *doubts]
     write_table(out, manifest_rows(collection, gathered, out.parent))
     sidecar = out.with_name(out.stem + SIDECAR)
     write_whole(sidecar, json.dumps(source_of(collection, gathered, notes), indent=2) + "\n")
-    return Written(out, sidecar, len(gathered.rows), tuple(notes))
+    return Written(out, sidecar, len(gathered.rows), collection, tuple(notes))
 
 
 def are_phantoms(folder: Path, gathered: Gathered | None = None) -> bool:
@@ -86,6 +89,22 @@ def are_phantoms(folder: Path, gathered: Gathered | None = None) -> bool:
     rows = gathered.rows if gathered else []
     return any((near / PHANTOMS).is_file() for near in (place, *place.parents, *inside)) or any(
         str(row.get("vendor", "")).startswith(PHANTOM_VENDOR) for row in rows
+    )
+
+
+def as_phantoms(collection: Collection) -> Collection:
+    """What is true of phantoms in a collection's layout: none of its data, licence or claims."""
+    return replace(
+        collection,
+        title=f"phantoms in the layout of {collection.title}",
+        licence=Stated("Apache-2.0", "code"),
+        citation="covid19net",
+        address=Stated("made by covid19net", "code"),
+        size=Stated("small", "code"),
+        claims=f"{SYNTHETIC[0].upper()}{SYNTHETIC[1:]}.",
+        refused={},
+        counts={},
+        unconfirmed=(),
     )
 
 

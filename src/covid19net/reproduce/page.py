@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
 
-from covid19net.collections import collection_of
+from covid19net.collections import as_phantoms, collection_of
 from covid19net.reproduce.inventory import Holding
 from covid19net.reproduce.public import NAME, STAY, missing_lines
 from covid19net.reproduce.step import Step
@@ -12,6 +12,7 @@ from covid19net.table import write_whole
 from covid19net.weights.registry import weight_files
 
 PAGE = "README.md"
+SHOWN = {"report.html": "", "prognosis.json": "the prognostic model, for analyze --prognosis"}
 DEMONSTRATION = (
     "**A demonstration.** The scans are phantoms in the layout of the collections. The weights are "
     "demonstration weights; no number here says anything about a person or about the collections."
@@ -45,8 +46,8 @@ def write_page(out: Path, steps: Sequence[Step], found: Mapping[str, Holding]) -
     lines += ["", f"Use: `covid19net analyze SCAN -o RESULT --weights {out / NAME}/`. By name, after", ""]
     lines += [f"    covid19net weights join {out / NAME} --name {NAME}", "", "## Studies", ""]
     lines += [
-        f"- `{path.relative_to(out)}`: {step.purpose}" for step in steps for path in step.makes
-        if path.name in ("report.html", "prognosis.json")
+        f"- `{path.relative_to(out)}`: {SHOWN[path.name] or step.purpose}"
+        for step in steps for path in step.makes if path.name in SHOWN
     ]  # fmt: skip
     if STAY in found:
         lines.append(
@@ -55,7 +56,7 @@ def write_page(out: Path, steps: Sequence[Step], found: Mapping[str, Holding]) -
         )
     lines += ["", "## Collections", ""]
     for name in found:
-        facts = collection_of(name)
+        facts = as_phantoms(collection_of(name)) if found[name].phantoms else collection_of(name)
         lines.append(f"- {facts.title}: licence {facts.licence}; cite {facts.citation}. {facts.claims}")
         for fact in facts.awaits():
             lines.append(f"  - awaits confirmation: {fact}")
