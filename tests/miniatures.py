@@ -190,9 +190,7 @@ def radiogenomics(folder: Path, count: int) -> None:
         status = {"mutant": "Mutant", "wild": "Wildtype"}[kind] if n != 2 * count + 1 else "Not collected"
         histology = "Squamous cell carcinoma" if n == 2 * count else "Adenocarcinoma"
         volume = phantom(kind, 300 + n).volume
-        fine = CTVolume(
-            volume.hu, volume.affine @ np.diag([1 / 4, 1, 1, 1])
-        )  # under 5 mm apart
+        fine = CTVolume(volume.hu, volume.affine @ np.diag([1 / 4, 1, 1, 1]))  # under 5 mm apart
         download.add(fine, name, ("04-02-1994", "CT CHEST WITHOUT CONTRAST"), "THIN LUNG")
         if n == 0:
             download.add(fine, name, ("05-02-1994", "PET CT WHOLE BODY"), "CTAC 3.75 THIN", SeriesNumber=4)
