@@ -264,7 +264,7 @@ def test_a_map_that_fails_is_struck_through_with_the_reason():
     for (_, struck), (_, plain) in zip(slice_pairs(case, 2), slice_pairs(made_up_case(), 2), strict=True):
         changed = np.flatnonzero((np.asarray(struck) != np.asarray(plain)).any(axis=(0, 2)))
         assert changed.min() >= 400  # the outline on the left stays
-        assert changed.size > 300
+        assert changed.size > 250  # of the 400 columns of the map
 
 
 def test_an_empty_map_says_so():

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Touching = Literal["corners", "faces", "in plane"]  # voxels that belong together: 26, 6, or 4 of a slice
 
@@ -55,6 +53,9 @@ class Runs:
 
     def parts(self, touching: Touching) -> tuple[int, np.ndarray]:
         """How many connected parts there are, and which one (from 0) each run belongs to."""
+        from scipy.sparse import coo_array  # slow to import, and not everybody who imports this needs it
+        from scipy.sparse.csgraph import connected_components
+
         row = self.shape[2] + 1
         plane = row * (self.shape[1] + 1)
         steps = {"corners": (row, plane - row, plane, plane + row), "faces": (row, plane), "in plane": (row,)}
