@@ -78,7 +78,7 @@ def test_the_card_names_the_sources_it_learned_from(manifest, tmp_path):
     )
     about = {"name": "toy", "licence": "none stated", "origin": "a test", "training_command": "none"}
     weights = train_lungs_from(table, tmp_path / "out", SHORT, **about)
-    assert [source["collection"] for source in weights.card.sources] == ["a"]  # b is left out
+    assert [source["collection"] for source in weights.card.sources] == ["a", "b"]  # b is judged on
     assert weights.card.licence == "none stated; made from data under CC BY-NC 3.0 (a)"
     assert "Non-commercial" in weights.card.limits
 
