@@ -11,7 +11,7 @@ from covid19net.explain import FIRST_CENTRE, STRIDE, grad_cam, heat_in_box, heat
 from covid19net.nets import covid19net as nets
 from covid19net.nets.gradient import HeadWithGradient
 from covid19net.volume import Box, CTVolume
-from tests.networks import lively
+from tests.networks import centre_of, lively, made_linear
 
 SEED = 0  # of a random network whose map is not empty
 AFFINE = np.array([[0, 0, 0.7, -120], [0, 0.7, 0, -150], [2.0, 0, 0, 30], [0, 0, 0, 1]])
@@ -34,28 +34,11 @@ def test_grad_cam_is_captums():
 
 @pytest.mark.parametrize("cell", [(1, 1, 1), (2, 2, 3), (4, 3, 2)])
 def test_a_voxel_of_the_feature_map_looks_where_we_say(cell, monkeypatch):
-    # The network made linear: only centre taps in stride-1 convolutions, means for maxima. What feeds a voxel
-    # of the map is then the window of its strides alone; the gradient measures the centre of that window.
-    network = nets.Backbone().eval()
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, torch.nn.Conv3d):
-                module.weight.zero_()
-                if isinstance(module, nets.SameConv3d):
-                    module.weight.fill_(1)
-                else:
-                    middle = tuple(k // 2 for k in module.kernel_size)
-                    module.weight[(slice(None), slice(None), *middle)] = 1
-    monkeypatch.setattr(
-        nets, "max_pool", lambda x, size: torch.nn.functional.avg_pool3d(x, size, ceil_mode=True)
-    )
+    network = made_linear(nets.Backbone(), monkeypatch)
     image = torch.ones(1, 1, 48, 80, 80, requires_grad=True)
     network(image)[0, :, *cell].sum().backward()
-    weight = image.grad[0, 0].double()
-    for axis in range(3):
-        profile = weight.sum(dim=[a for a in range(3) if a != axis])
-        centre = float((profile * torch.arange(len(profile))).sum() / profile.sum())
-        assert centre == pytest.approx(cell[axis] * STRIDE[axis] + FIRST_CENTRE[axis], abs=1e-3)
+    expected = [c * s + f for c, s, f in zip(cell, STRIDE, FIRST_CENTRE, strict=True)]
+    assert centre_of(image.grad[0, 0]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_heat_lies_at_its_place_in_the_patient():

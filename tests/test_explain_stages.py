@@ -13,7 +13,7 @@ from covid19net.explain.stages import GRIDS, Stage, finer, look_inside, modules_
 from covid19net.nets import covid19net as nets
 from covid19net.preprocess import IMAGE_SHAPE
 from covid19net.weights import find_set
-from tests.networks import lively
+from tests.networks import centre_of, lively, made_linear
 
 ALL = tuple(GRIDS)
 
@@ -48,32 +48,16 @@ def test_grad_cam_at_every_stage_is_captums(name, network, image):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_voxel_of_every_stage_looks_where_we_say(name, monkeypatch):
-    # The network made linear, as in test_explain.py: the gradient of one voxel is then its strides' window.
-    network = nets.COVID19Net().eval()
-    with torch.no_grad():
-        for module in network.modules():
-            if isinstance(module, torch.nn.Conv3d):
-                module.weight.zero_()
-                if isinstance(module, nets.SameConv3d):
-                    module.weight.fill_(1)
-                else:
-                    middle = tuple(k // 2 for k in module.kernel_size)
-                    module.weight[(slice(None), slice(None), *middle)] = 1
-    monkeypatch.setattr(
-        nets, "max_pool", lambda x, size: torch.nn.functional.avg_pool3d(x, size, ceil_mode=True)
-    )
+    network = made_linear(nets.COVID19Net(), monkeypatch)
     kept = []
     modules_of(network.backbone, network.head)[name].register_forward_hook(lambda *a: kept.append(a[2]))
     image = torch.ones(1, 1, 48, 80, 80, requires_grad=True)
     network(image)
     cell = (2, 2, 3)
     kept[0][0, :, *cell].sum().backward()
-    weight = image.grad[0, 0].double()
-    for axis in range(3):
-        profile = weight.sum(dim=[a for a in range(3) if a != axis])
-        centre = float((profile * torch.arange(len(profile))).sum() / profile.sum())
-        grid = GRIDS[name]
-        assert centre == pytest.approx(cell[axis] * grid.stride[axis] + grid.first_centre[axis], abs=1e-3)
+    grid = GRIDS[name]
+    expected = [c * s + f for c, s, f in zip(cell, grid.stride, grid.first_centre, strict=True)]
+    assert centre_of(image.grad[0, 0]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_layer_cam_by_hand():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from covid19net.cohort import write_table
+from covid19net.cohort.sources import LEARNED, MEASURED
 from covid19net.errors import InputError
 from covid19net.io import write_volume
 from covid19net.train.fit import Schedule
@@ -78,7 +79,8 @@ def test_the_card_names_the_sources_it_learned_from(manifest, tmp_path):
     )
     about = {"name": "toy", "licence": "none stated", "origin": "a test", "training_command": "none"}
     weights = train_lungs_from(table, tmp_path / "out", SHORT, **about)
-    assert [source["collection"] for source in weights.card.sources] == ["a", "b"]  # b is judged on
+    roles = {source["collection"]: source["role"] for source in weights.card.sources}
+    assert roles == {"a": LEARNED, "b": MEASURED}
     assert weights.card.licence == "none stated; made from data under CC BY-NC 3.0 (a)"
     assert "Non-commercial" in weights.card.limits
 

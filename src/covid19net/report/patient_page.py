@@ -18,6 +18,7 @@ from covid19net.report import patient_words as words
 from covid19net.report.discharge import INTENDED_USE, MEANING, curve_picture, expected_stay
 from covid19net.report.montage import slice_pairs, warm_colours
 from covid19net.report.patient_measures import evidence_of, quantity_of
+from covid19net.report.template import filled
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,19 +44,11 @@ def case_page(
     Returns:
         HTML.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("covid19net.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     banners, notes = words.warnings_of(result.findings)
     codes = {finding.code for finding in result.findings}
     named = {label: value for label, value in (identity or {}).items() if value}
-    return environment.get_template("patient.html").render(
+    return filled(
+        "patient.html",
         title=TITLE,
         maker=f"covid19net {result.provenance.get('version', '')}",
         running=_running(result, named),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from covid19net.errors import InputError
 from covid19net.io.files import write_whole
+from covid19net.report.template import filled
 from covid19net.table import Table
 
 PICTURES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -93,23 +94,19 @@ def page(title: str, subtitle: str, sections: Sequence[Section], footer: str = "
     Raises:
         InputError: a figure that cannot be read, or is neither SVG nor PNG.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("covid19net.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     urgent = [p for s in sections for p in s.parts if isinstance(p, Banner) and p.kind != "note"]
     urgent.sort(key=lambda banner: banner.kind)  # demonstration before warning
     shown = [
         {"title": s.title, "parts": [_shown(part) for part in s.parts if part not in urgent]}
         for s in sections
     ]
-    return environment.get_template("study.html").render(
-        title=title, subtitle=subtitle, first=list(dict.fromkeys(urgent)), sections=shown, footer=footer
+    return filled(
+        "study.html",
+        title=title,
+        subtitle=subtitle,
+        first=list(dict.fromkeys(urgent)),
+        sections=shown,
+        footer=footer,
     )
 
 
