@@ -53,7 +53,7 @@ study-demo: $(VENV)/.base
 public-demo: $(VENV)/.dev
 	$(BIN)/python -m tests.miniatures demo-public/downloads
 	$(BIN)/covid19net reproduce public --data demo-public/downloads -o demo-public/public --recipe quick \
-		--allow-incomplete --draws 20
+		--allow-incomplete
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

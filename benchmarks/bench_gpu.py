@@ -5,7 +5,7 @@
 
 Phantoms of 512 x 512 are drawn first, by processes. Printed: the time of each network on the GPU beside the
 time its arithmetic takes at the rate of a matrix product of the same precision, the diagnosis network also
-with other layouts and algorithms; seconds of each stage of one scan alone; and scans a second with several
+in another layout; seconds of each stage of one scan alone; and scans a second with several
 threads sharing one pair of networks, so that one scan's work on the CPU overlaps another's on the GPU.
 """
 
@@ -24,7 +24,7 @@ import torch
 
 from covid19net.engine import DiagnosisNetwork, LungNetwork
 from covid19net.engine.converted import shrink_of, torch_parts
-from covid19net.engine.runners import TorchRunner, Way
+from covid19net.engine.runners import TorchRunner
 from covid19net.nets.covid19net import COVID19Net
 from covid19net.nets.densenet_fpn import DenseNetFPN
 from covid19net.nets.gradient import HeadWithGradient
@@ -75,26 +75,23 @@ def matrix_rate(device: str, kind: torch.dtype) -> float:
     return 2 * size**3 / least(lambda: a @ a, device)
 
 
-def ways() -> dict[str, Way]:
-    """Ways to run a network on the GPU."""
-    return {
-        "channels first": Way(),
-        "channels last": Way(channels_last=True),
-        "channels last, tuned": Way(channels_last=True, tuned=True),
-    }
+LAYOUTS = {"channels first": False, "channels last": True}
 
 
-def lung_network(models: Models, device: str, way: Way) -> LungNetwork:
-    """The lung network, run that way."""
+def lung_network(models: Models, device: str, channels_last: bool) -> LungNetwork:
+    """The lung network, in that layout."""
     module = torch_parts(models.weights.lungs)["network"]
-    return LungNetwork(TorchRunner(module, device, precision="bf16", batch=96, way=way))
+    return LungNetwork(TorchRunner(module, device, precision="bf16", batch=96, channels_last=channels_last))
 
 
-def diagnosis_network(models: Models, device: str, way: Way) -> DiagnosisNetwork:
-    """The diagnosis network, run that way."""
+def diagnosis_network(models: Models, device: str, channels_last: bool) -> DiagnosisNetwork:
+    """The diagnosis network, in that layout."""
     weights = models.weights.diagnosis
     parts = torch_parts(weights)
-    runners = (TorchRunner(parts[name], device, precision="f32", way=way) for name in ("backbone", "head"))
+    runners = (
+        TorchRunner(parts[name], device, precision="f32", channels_last=channels_last)
+        for name in ("backbone", "head")
+    )
     return DiagnosisNetwork(*runners, shrink_of(weights))
 
 
@@ -116,18 +113,18 @@ def networks(models: Models, volume: CTVolume, device: str) -> None:
     def row(name: str, call: Callable[[], object], work: int, rate: float) -> None:
         try:
             seconds, ideal = least(call, device), work / rate
-        except Exception as error:  # a way this GPU cannot go must not hide the others
+        except Exception as error:  # what this GPU cannot do must not hide the others
             say(f"{name:<52} failed: {str(error)[:300]}")
             return
         say(f"{name:<52}{seconds * 1e3:8.2f}{work / 1e9:9.0f}{ideal * 1e3:10.2f}{seconds / ideal:8.1f}")
 
     rate = matrix_rate(device, torch.float32)
     half = matrix_rate(device, torch.bfloat16)
-    for name, way in ways().items() if device == "cuda" else []:
-        network = lung_network(models, device, way)
+    for name, last in LAYOUTS.items() if device == "cuda" else []:
+        network = lung_network(models, device, last)
         row(f"lungs, {count} slices, bf16, {name}", partial(network.on_device, slices), segmentation, half)
-    for name, way in ways().items() if device == "cuda" else []:
-        network = diagnosis_network(models, device, way)
+    for name, last in LAYOUTS.items() if device == "cuda" else []:
+        network = diagnosis_network(models, device, last)
         logits: list[float] = []
 
         def score(network: DiagnosisNetwork = network, logits: list[float] = logits) -> None:

@@ -42,12 +42,13 @@ def without_learning(weights: WeightFile, folder: Path, seed: int) -> WeightFile
 
 
 class Found(NamedTuple):
-    """Of one map: energy over chance in lesions, lungs and dense lung; whether its peak is at a lesion."""
+    """Of one map: energy over chance in lesions, lungs, dense lung; peak at a lesion or not; empty or not."""
 
     lesions: float
     lungs: float
     dense: float
     hit: bool
+    drawn: bool = True
 
 
 def pointed(patient: Patient, network: DiagnosisNetwork, finer_of: WeightFile | None) -> Found | None:
@@ -77,7 +78,7 @@ def pointed(patient: Patient, network: DiagnosisNetwork, finer_of: WeightFile | 
     on_ct = Overlay(lungs.hu.astype(np.uint8), volume.affine)
     where = map_evidence(placed(heat, box, volume), on_ct, volume, box)
     if where is None:
-        return Found(0.0, 0.0, 0.0, hit)
+        return Found(0.0, 0.0, 0.0, hit, drawn=False)
     return Found(ratio, where.inside_lungs_over_chance, where.dense_over_chance, hit)
 
 
@@ -90,7 +91,7 @@ def over_chance(values: list[float]) -> str:
 
 def report(name: str, found: list[Found]) -> None:
     """One line of the table."""
-    drawn = [one for one in found if one.lungs > 0]  # maps that are not empty
+    drawn = [one for one in found if one.drawn]
     maps = f"{len(drawn)} of {len(found)}"
     if len(drawn) < 2:
         print(f"| {name} | {maps} | too few | | | |")

@@ -323,5 +323,7 @@ def build(folder: Path, factor: int = 1) -> Path:
 
 if __name__ == "__main__":
     where = Path(sys.argv[1])
-    shutil.rmtree(where, ignore_errors=True) if (where / "vessel12" / PHANTOMS).exists() else None
+    for made in where.glob("*/"):
+        if (made / PHANTOMS).exists():
+            shutil.rmtree(made)
     build(where, int(sys.argv[2]) if len(sys.argv) > 2 else 1)

@@ -108,3 +108,9 @@ def test_no_lungs_nothing_to_clear(ill):
     image, lungs, *_ = ill
     with pytest.raises(InputError, match="no lungs"):
         cleared_lungs(image, 0 * lungs)
+
+
+def test_the_number_told_is_the_number_judged():
+    """Correlations of 0.9 either way are 0.9 on average, and fail."""
+    found = Randomised({}, (0.9, -0.9, 0.9, -0.9))
+    assert (found.mean, found.passes) == (pytest.approx(0.9), False)

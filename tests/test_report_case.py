@@ -101,3 +101,19 @@ def test_a_stop_between_the_files_never_leaves_an_old_record(tmp_path, monkeypat
     with pytest.raises(InputError):
         write_case(made_up_case(), tmp_path)
     assert not (tmp_path / "result.json").exists()
+
+
+def test_a_file_in_the_way_of_a_folder_loses_no_earlier_result(tmp_path):
+    write_case(made_up_case(), tmp_path)
+    (tmp_path / "dicom").write_text("notes of mine")
+    write_case(made_up_case(), tmp_path)  # needs no such folder
+    before = (tmp_path / "result.json").read_bytes()
+
+    def also(folder):
+        (folder / "dicom").mkdir()
+        (folder / "dicom" / "lungs.seg.dcm").write_bytes(b"1")
+
+    with pytest.raises(InputError, match="cannot be written"):
+        write_case(made_up_case(), tmp_path, also)
+    assert (tmp_path / "result.json").read_bytes() == before
+    assert (tmp_path / "dicom").read_text() == "notes of mine"

@@ -1,5 +1,6 @@
 """The page on paper, read back with PDFium."""
 
+import json
 import sys
 
 import pytest
@@ -86,6 +87,11 @@ def test_nothing_is_fetched_for_a_pdf(tmp_path):
 
 
 @needs_pango
+def test_the_record_names_the_pdf(tmp_path):
+    write_case(made_up_case(), tmp_path, pdf=True)
+    assert json.loads((tmp_path / "result.json").read_text())["files"]["report.pdf"] == "report.html on paper"
+
+
 def test_the_pdf_comes_and_goes_with_the_wish_for_it(tmp_path):
     write_case(made_up_case(), tmp_path, pdf=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([PDF, *FILES])

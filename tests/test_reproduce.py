@@ -1,5 +1,7 @@
 """The parts of the recipe without its work: what is there, which steps follow, what is done anew."""
 
+from dataclasses import replace
+import json
 from pathlib import Path
 import shlex
 
@@ -22,6 +24,13 @@ from covid19net.reproduce import (
     steps_of,
     take_inventory,
 )
+from covid19net.reproduce.runner import key_of
+
+
+def recipe_text(steps: int) -> str:
+    schedule = {"steps": steps, "batch": 4, "learning_rate": 1e-3}
+    return json.dumps([{"name": "mine", "shrink": [2, 4, 4], "schedule": schedule}])
+
 
 ICTCF = ("ictcf/Patient 1/CT/1-001.dcm", "ictcf/Patient 2.zip")
 VESSEL12 = ("my downloads/VESSEL12_01-05/VESSEL12_01.mhd", "my downloads/VESSEL12_01-05/VESSEL12_02.mhd")
@@ -101,13 +110,21 @@ def test_the_page_says_what_the_program_says():
 def test_steps_of_what_is_there(tmp_path):
     alone = names(take_inventory(lay(tmp_path, *ICTCF), WANTED, tmp_path / "out"), tmp_path)
     assert alone == [
-        "manifest-ictcf", "check-ictcf", "manifest-diagnosis", "diagnosis", "public-1", "study-diagnosis",
+        "manifest-ictcf", "check-ictcf", "diagnosis", "public-1", "study-diagnosis",
     ]  # fmt: skip
     lay(tmp_path, *VESSEL12, "x/R01-001/s/1.dcm", "ny-sbu/A000001/s/1.dcm", "seg20/coronacases_001.nii.gz")
     more = names(take_inventory(tmp_path, WANTED, tmp_path / "out"), tmp_path)
     assert [name for name in more if not name.startswith(("manifest", "check"))] == [
         "lungs", "auxiliary", "diagnosis", "public-1", "study-diagnosis", "study-prognosis",
     ]  # fmt: skip
+
+
+def test_one_hospital_alone_is_trained_and_studied_from_its_own_manifest(tmp_path):
+    found = take_inventory(lay(tmp_path, *ICTCF), WANTED, tmp_path / "out")
+    steps = {step.name: step for step in steps_of(found, Place(tmp_path, tmp_path / "out"), Choice())}
+    for name in ("diagnosis", "study-diagnosis"):
+        assert "manifest-ictcf" in steps[name].needs
+        assert str(tmp_path / "out" / "manifests" / "ictcf.csv") in steps[name].words
 
 
 def test_without_vessel12_the_bundled_lungs_are_used(tmp_path):
@@ -152,6 +169,13 @@ def test_hours_are_counts_times_measured_seconds():
     assert hours_of(cost) == pytest.approx(64000 / 0.36 / 3600)
     assert hours_of(cost) == pytest.approx(49.4, abs=0.05)
     assert hours_of(cost, gpu=True) == pytest.approx(0.206, abs=0.001)
+
+
+def test_a_recipe_of_a_size_that_was_not_measured_is_counted_by_voxels():
+    """48 x 120 x 180 is a quarter of the whole size: 64,000 / 4 / 0.36 seconds; and no GPU figure."""
+    cost = Cost({"sample at 48 x 120 x 180": 64000})
+    assert hours_of(cost) == pytest.approx(64000 / 4 / 0.36 / 3600)
+    assert hours_of(cost, gpu=True) == hours_of(cost)
 
 
 # --- what is done anew
@@ -244,6 +268,7 @@ def test_half_done_work_is_kept_after_a_stop_and_cleared_for_other_inputs(kitche
     kitchen.text["a"] = "3"
     assert kitchen.go() == ["a", "b"]
     assert not (kitchen.out / "b-work").exists()
+    assert (kitchen.out / "b-work-old" / "checkpoint").exists()  # it may have been days
 
 
 def test_one_step_alone(kitchen):
@@ -252,6 +277,44 @@ def test_one_step_alone(kitchen):
         kitchen.go(only="b")
     with pytest.raises(InputError, match="d: no such step; there are a, b, c"):
         kitchen.go(only="d")
+
+
+def test_a_step_alone_is_not_made_of_what_was_changed_since(kitchen):
+    kitchen.go()
+    (kitchen.out / "a").write_text("spoilt")
+    with pytest.raises(InputError, match="b needs the step a, which is not done"):
+        kitchen.go(only="b")
+
+
+def test_a_file_that_a_command_names_decides_as_well(tmp_path):
+    found = take_inventory(lay(tmp_path / "data", *ICTCF), WANTED, tmp_path / "out")
+    recipe = tmp_path / "mine.json"
+    record = Record(tmp_path / "out")
+    record.steps["manifest-ictcf"] = {"made": {}}
+
+    def key(steps: int) -> str:
+        recipe.write_text(recipe_text(steps))
+        choice = Choice(recipe=str(recipe))
+        made = {s.name: s for s in steps_of(found, Place(tmp_path / "data", tmp_path / "out"), choice)}
+        return key_of(made["diagnosis"], record, found)
+
+    assert key(4) != key(400)
+    assert key(4) == key(4)
+
+
+@pytest.mark.parametrize("out", ["public-1", "data-and-more", "elsewhere/out"])
+def test_where_the_folders_lie_decides_nothing(tmp_path, out):
+    """Also where a folder's name stands in another word, or is the beginning of another folder's."""
+
+    def key(base: Path, out: Path) -> str:
+        found = take_inventory(lay(base / "data", *ICTCF), WANTED, out)
+        record = Record(out)
+        record.steps["manifest-ictcf"] = {"made": {}}
+        made = {s.name: s for s in steps_of(found, Place(base / "data", out), Choice())}
+        reads = replace(made["diagnosis"], reads=())
+        return key_of(reads, record, found)
+
+    assert key(tmp_path / "a", tmp_path / "a" / out) == key(tmp_path / "b", tmp_path / "b" / "out")
 
 
 def test_a_command_that_leaves_nothing_is_noticed(kitchen):

@@ -258,13 +258,13 @@ def _bare_scan(volume: CTVolume) -> Scan:
 
 def _ready(
     volume: CTVolume, lungs: Overlay, box: Box, models: Models, there: ScanOnDevice | None
-) -> Callable[[], Evidence]:
-    """Make the lung image, where the networks run; what is returned scores it."""
+) -> tuple[Callable[[], Evidence], Callable[[], np.ndarray]]:
+    """Make the lung image, where the networks run; what is returned scores it, and gives it."""
     if there:
         image = there.lung_image(lungs, box)
-        return lambda: there.evidence(models.diagnosis, image)
+        return lambda: there.evidence(models.diagnosis, image), lambda: there.fetch(image)
     values = lung_image(volume, lungs, box).values
-    return lambda: models.diagnosis(values)
+    return lambda: models.diagnosis(values), lambda: values
 
 
 def analyze(  # noqa: PLR0913 - each is an option of its own
@@ -305,7 +305,7 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
         findings += check_lungs(lungs.mask, volume, sides_known=sides_known)
     with _timed(seconds, "lung-image", progress):
         box = lung_box(lungs.mask, volume.shape)
-        diagnosis = _ready(volume, lungs.mask, box, models, there)
+        diagnosis, image = _ready(volume, lungs.mask, box, models, there)
     with _timed(seconds, "diagnosis", progress):
         evidence = diagnosis()
     with _timed(seconds, "maps", progress):
@@ -318,8 +318,7 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
         shown = map_evidence(heat, on_ct, volume, box, sides_known=sides_known)
     if shown and full_evidence:
         with _timed(seconds, "stability", progress):
-            values = lung_image(volume, lungs.mask, box).values
-            shown = replace(shown, stability=stability(values, models.diagnosis, evidence))
+            shown = replace(shown, stability=stability(image(), models.diagnosis, evidence))
     findings += check_map(shown)
     if not cam.any():
         findings += (Finding("empty-heatmap", "no place of the scan argues for COVID-19: the map is empty"),)

@@ -18,7 +18,9 @@ def cohort_from(
     folder: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="Where the download was unpacked.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The manifest to write.")] = Path("manifest.csv"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The manifest to write; by default NAME.csv.")
+    ] = None,
     use: Annotated[
         str,
         typer.Option(
@@ -44,6 +46,7 @@ def cohort_from(
         return
     if name is None or folder is None:
         raise typer.BadParameter("NAME and DIR are needed; --list names the collections")
+    out = out or Path(f"{name.lower()}.csv")
     if name.lower() == "folder":
         scans, rest = write_template(folder, out)
         say(f"{scans} scans; {rest} other subfolders and files were left out")

@@ -15,13 +15,14 @@ from covid19net.cli.terminal import (
     home_of,
     progress_bar,
     say,
+    show_findings,
 )
 from covid19net.errors import InputError, naming
 
 if TYPE_CHECKING:
     from covid19net.pipeline import Models
     from covid19net.preprocess import LungImage
-    from covid19net.volume import CTVolume, Overlay
+    from covid19net.volume import CTVolume, Finding, Overlay
 
 explain_app = typer.Typer(
     no_args_is_help=True, help="Look into the diagnosis network. All but 'place' need torch."
@@ -33,8 +34,8 @@ OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the res
 
 def _seen(
     scan: Path, models: "Models", *, series: str | None, irregular: bool
-) -> tuple["CTVolume", "LungImage", "Overlay"]:
-    """The volume of a scan, what the network sees of it, and its lungs."""
+) -> tuple["CTVolume", "LungImage", "Overlay", "tuple[Finding, ...]"]:
+    """The volume of a scan, what the network sees of it, its lungs, and what a reader must know, told."""
     from covid19net.gate import check_hounsfield, check_lungs
     from covid19net.io import read_ct
     from covid19net.pipeline import segment
@@ -42,12 +43,21 @@ def _seen(
     from covid19net.segment import lungs_on_ct
 
     with naming(scan.name), progress_bar("finding the lungs") as progress:
-        volume = read_ct(scan, series=series, allow_irregular=irregular).volume
-        check_hounsfield(volume)
+        read = read_ct(scan, series=series, allow_irregular=irregular)
+        volume, findings = read.volume, read.findings + check_hounsfield(read.volume)
+        sides_known = all(finding.code != "orientation-unknown" for finding in findings)
         lungs, chance = segment(volume, models, progress=progress)
-        check_lungs(lungs.mask, volume)
+        findings += check_lungs(lungs.mask, volume, sides_known=sides_known) + models.weights.findings
         image = lung_image(volume, lungs.mask, lung_box(lungs.mask, volume.shape))
-        return volume, image, lungs_on_ct(lungs, chance, volume)
+        on_ct = lungs_on_ct(lungs, chance, volume)
+    show_findings(findings)
+    return volume, image, on_ct, findings
+
+
+def _mark(findings: "tuple[Finding, ...]") -> str:
+    """What stands above a figure made with demonstration weights."""
+    codes = {finding.code for finding in findings}
+    return "demonstration weights: nothing about a patient" if "weights-demonstration" in codes else ""
 
 
 def _write_json(record: dict[str, Any], path: Path) -> None:
@@ -88,7 +98,7 @@ def maps(  # noqa: PLR0913 - each argument is an option of the command
     if unknown := set(wanted) - GRIDS.keys():
         raise InputError(f"no stage {', '.join(sorted(unknown))}: choose from {', '.join(GRIDS)}")
     models = load_models(weights, home=home_of(home), cache=cache_folder())
-    volume, image, _ = _seen(scan, models, series=series, irregular=allow_irregular)
+    volume, image, _, findings = _seen(scan, models, series=series, irregular=allow_irregular)
     names = tuple(dict.fromkeys((*wanted, "block2", "block3")))
     inside = stages_of(models.weights.diagnosis, image.values, names)
     heats = {
@@ -97,7 +107,7 @@ def maps(  # noqa: PLR0913 - each argument is an option of the command
     }
     heats["finer"] = finer(inside, image.box.shape)
     found = {name: placed(heat, image.box, volume) for name, heat in heats.items()}
-    figure = stages_figure(found, volume, image.box)
+    figure = stages_figure(found, volume, image.box, _mark(findings))
     save_figure(figure, out, "maps")
     for name, overlay in found.items():
         write_volume(overlay, out / f"heatmap-{name}.nii.gz")
@@ -122,7 +132,7 @@ def sanity(  # noqa: PLR0913 - each argument is an option of the command
     from covid19net.report.figures import save_figure
 
     models = load_models(weights, device=device, home=home_of(home), cache=cache_folder())
-    _, image, lungs = _seen(scan, models, series=series, irregular=allow_irregular)
+    _, image, lungs, findings = _seen(scan, models, series=series, irregular=allow_irregular)
     with progress_bar("sanity") as progress:
         found = examine(
             image.values,
@@ -131,8 +141,9 @@ def sanity(  # noqa: PLR0913 - each argument is an option of the command
             models.weights.diagnosis,
             progress=progress,
         )
-    _write_json(found.record(), out / "sanity.json")
-    save_figure(sanity_figure(found.randomised, found.curves), out, "sanity")
+    told = [{"code": finding.code, "message": finding.message} for finding in findings]
+    _write_json(found.record() | {"findings": told}, out / "sanity.json")
+    save_figure(sanity_figure(found.randomised, found.curves, _mark(findings)), out, "sanity")
     for line in found.lines():
         say(line)
     say(f"written to {out}: sanity.json, sanity.png (.pdf, .svg)")

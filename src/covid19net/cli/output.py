@@ -29,12 +29,13 @@ class Output:
         Raises:
             InputError: it is no DICOM series, or does not name its patient.
         """
-        from covid19net.dicom_results import check_origin
-        from covid19net.io.patient import identity_of
-
         if self.dicom:
+            from covid19net.dicom_results import check_origin
+
             check_origin(scan)
         if self.identify:
+            from covid19net.io.patient import identity_of
+
             identity_of(scan.origin)
 
     def write(self, result: "CaseResult", folder: Path) -> None:

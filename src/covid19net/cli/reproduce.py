@@ -44,7 +44,6 @@ def public(  # noqa: PLR0913 - each argument is an option of the command
     allow_incomplete: Annotated[
         bool, typer.Option("--allow-incomplete", help="Go on where counts differ from the published ones.")
     ] = False,
-    draws: Annotated[int, typer.Option(min=0, help="Bootstrap draws of the prognosis' selection.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of training and bootstraps.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Threads and processes.")] = 2,
@@ -68,11 +67,12 @@ def public(  # noqa: PLR0913 - each argument is an option of the command
         write_page,
     )  # fmt: skip
 
+    data, out = data.resolve(), out.resolve()
     found = take_inventory(data, WANTED, out)
     _say_inventory(found)  # first, so that whoever lacks everything sees what to get
     choice = Choice(
         recipe=recipe, lung_steps=lung_steps, lungs_from=lungs_from, allow_incomplete=allow_incomplete,
-        seed=seed, draws=draws, device=device, workers=workers, licence=licence, origin=origin,
+        seed=seed, device=device, workers=workers, licence=licence, origin=origin,
     )  # fmt: skip
     steps = steps_of(found, Place(data, out), choice)
     record = Record(out)

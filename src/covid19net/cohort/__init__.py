@@ -29,6 +29,8 @@ from covid19net.cohort.sources import (
     licence_of,
     made_from,
     read_sources,
+    refuse_foreign,
+    sidecar_of,
     source_from,
     sources_of,
 )
@@ -71,7 +73,9 @@ __all__ = [
     "members_of",
     "read_manifest",
     "read_sources",
+    "refuse_foreign",
     "relative",
+    "sidecar_of",
     "slices_of",
     "source_from",
     "sources_of",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from covid19net.cohort.manifest import DECIMALS, FAULTS_SHOWN, PATHS, Patient, read_manifest, write_table
-from covid19net.cohort.sources import read_sidecar, sidecar_of
+from covid19net.cohort.sources import read_sidecar, refuse_foreign, sidecar_of
 from covid19net.errors import InputError
 from covid19net.table import read_cells, write_whole
 
@@ -78,8 +78,9 @@ def join_manifests(manifests: Sequence[Path], out: Path, renames: Renames | None
         absent = ", ".join(f"{stem}:{name}" for stem, name in left)
         raise InputError(f"no row is of the set to rename: {absent}")
     columns = dict.fromkeys(name for row in rows for name in row)
-    write_table(out, [{name: row.get(name) for name in columns} for row in rows])
+    refuse_foreign(out)  # the source file first: a manifest without one is somebody else's
     sidecar = write_whole(sidecar_of(out), json.dumps(sources, indent=2) + "\n")
+    write_table(out, [{name: row.get(name) for name in columns} for row in rows])
     return Joined(out, sidecar, sets)
 
 

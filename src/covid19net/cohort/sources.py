@@ -93,6 +93,18 @@ def sidecar_of(manifest: Path) -> Path:
     return manifest.with_name(manifest.stem + SIDECAR)
 
 
+def refuse_foreign(manifest: Path) -> None:
+    """Refuse to write a manifest over a table that was not made so: with no source file beside it.
+
+    Raises:
+        InputError: there is such a table.
+    """
+    if manifest.exists() and not sidecar_of(manifest).exists():
+        raise InputError(
+            f"{manifest.name}: is there already, and not made by this command; give another name"
+        )
+
+
 def read_sidecar(manifest: Path) -> list[dict[str, Any]]:
     """Everything in the file beside a manifest: one object a source; nothing where there is no such file.
 

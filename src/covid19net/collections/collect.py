@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import json
 from pathlib import Path
 
-from covid19net.cohort import SIDECAR, relative, write_table
+from covid19net.cohort import refuse_foreign, relative, sidecar_of, write_table
 from covid19net.collections.collection import CONFIRMED, Collection, Gathered, Stated
 from covid19net.errors import InputError
 from covid19net.table import write_whole
@@ -56,6 +56,7 @@ def write_manifest(
     refuse_use(collection, use or collection.uses[0])
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
+    refuse_foreign(out)
     gathered = collection.gather(folder, out.with_name(out.stem + MADE))
     differ, doubts = differences(collection, gathered)
     if not gathered.rows:
@@ -71,9 +72,9 @@ def write_manifest(
         gathered.notes.insert(0, SYNTHETIC)
         gathered.rows = [row | {"synthetic": "yes"} for row in gathered.rows]
     notes = [*gathered.notes, *(f"allowed: {line}" for line in differ), *doubts]
-    write_table(out, manifest_rows(collection, gathered, out.parent))
-    sidecar = out.with_name(out.stem + SIDECAR)
+    sidecar = sidecar_of(out)  # first: a manifest without one is somebody else's
     write_whole(sidecar, json.dumps(source_of(collection, gathered, notes), indent=2) + "\n")
+    write_table(out, manifest_rows(collection, gathered, out.parent))
     return Written(out, sidecar, len(gathered.rows), collection, tuple(notes))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from covid19net.collections.collection import Gathered
 from covid19net.collections.tcia import CTSeries, Patient, finest, originals, referred, usable
-from covid19net.errors import Covid19netError, InputError
+from covid19net.errors import InputError, NotChestCTError
 from covid19net.io import read_contours, read_ct, read_segments, write_volume
 from covid19net.volume import Overlay, Scan
 
@@ -144,12 +144,12 @@ class Masking:
         tried = candidates(patient, kinds)
         if not tried:
             self.found.gaps.append(f"{patient.name}: no axial CT, or no {' or '.join(kinds)}")
-        against: list[Covid19netError] = []
+        against: list[InputError | NotChestCTError] = []
         for each in tried:
             try:
                 scan = read_ct(each.scan.folder)
                 lungs = lungs_in(READERS[each.kind](each.path, scan, self._wanted()), self.names, scan)
-            except Covid19netError as error:
+            except (InputError, NotChestCTError) as error:
                 against.append(type(error)(f"{each.kind}: {error}"))
                 continue
             self._tell(patient, each, lungs, against)
@@ -177,7 +177,7 @@ class Masking:
         return place
 
     def _tell(
-        self, patient: Patient, used: Candidate, lungs: Overlay, against: list[Covid19netError]
+        self, patient: Patient, used: Candidate, lungs: Overlay, against: list[InputError | NotChestCTError]
     ) -> None:
         self._count(f"lung masks from {used.kind}")
         unknown = int((lungs.values == UNKNOWN).any(axis=(1, 2)).sum())
@@ -192,5 +192,5 @@ class Masking:
         self.found.counts[what] = self.found.counts.get(what, 0) + 1
 
 
-def _reasons(against: list[Covid19netError]) -> str:
+def _reasons(against: list[InputError | NotChestCTError]) -> str:
     return "; ".join(dict.fromkeys(str(error) for error in against))

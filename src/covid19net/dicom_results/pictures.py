@@ -6,7 +6,7 @@ import numpy as np
 
 from covid19net.dicom_results.codes import own, scheme
 from covid19net.dicom_results.settle import Kind, plain, series, settle
-from covid19net.dicom_results.sources import CT_IMAGE
+from covid19net.io.header import CT_IMAGE
 from covid19net.origin import Origin
 from covid19net.pipeline import CaseResult
 from covid19net.report.montage import montage

@@ -49,15 +49,6 @@ class Kind:
     title: str
 
 
-def decimal(value: float) -> str:
-    """A decimal string of at most 16 characters (PS3.5 6.2), as exact as that allows."""
-    for digits in range(16, 0, -1):
-        text = f"{float(value) + 0.0:.{digits}g}"
-        if len(text) <= 16:
-            return text
-    return "0"
-
-
 def plain(text: str, longest: int = LONG_STRING) -> str:
     """Text in ASCII, for any character set, with no backslash."""
     return text.encode("ascii", "replace").decode().replace("\\", "/")[:longest]

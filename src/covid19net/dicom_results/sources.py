@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from covid19net.errors import InputError
+from covid19net.io.header import CT_IMAGE
 from covid19net.origin import Origin
 from covid19net.volume import Scan
 
@@ -10,7 +11,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 CANNOT = "DICOM results cannot be written"
-CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"  # where an anonymiser took the class away
 TAG_OF = {
     "study_uid": "StudyInstanceUID",
     "series_uid": "SeriesInstanceUID",
@@ -46,7 +46,7 @@ def source_images(origin: Origin) -> "list[Dataset]":
     """The slices without pixels and without identity, in the order of the scan."""
     from pydicom.dataset import Dataset
 
-    from covid19net.dicom_results.settle import decimal
+    from covid19net.io.export import decimal
 
     images = []
     for each in origin.slices:

@@ -19,7 +19,7 @@ from covid19net.engine.converted import (
     torch_parts,
 )
 from covid19net.engine.device import choose_device
-from covid19net.engine.runners import OpenVINORunner, Precision, Runner, TorchRunner, Way
+from covid19net.engine.runners import OpenVINORunner, Precision, Runner, TorchRunner
 from covid19net.errors import InputError
 from covid19net.weights import WeightFile
 from covid19net.weights.files import read_checked
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 SLICES_TOGETHER = {"cuda": 96}  # at most, 3 GB; on other devices of torch
 FEW_SLICES = 8
-ON_GPU = Way(channels_last=True)  # the fastest there, see docs/performance.md
 
 
 def _checked(array: np.ndarray, shape: Sequence[int], what: str) -> np.ndarray:
@@ -213,7 +212,7 @@ def open_lungs(
         return LungNetwork(OpenVINORunner(part, precision=precision, threads=threads, streams=streams))
     module = torch_parts(weights)["network"]
     batch = SLICES_TOGETHER.get(device, FEW_SLICES)
-    return LungNetwork(TorchRunner(module, device, precision=precision, batch=batch, way=ON_GPU))
+    return LungNetwork(TorchRunner(module, device, precision=precision, batch=batch, channels_last=True))
 
 
 def open_diagnosis(
@@ -245,7 +244,8 @@ def open_diagnosis(
     else:
         modules = torch_parts(weights)
         runners += (
-            TorchRunner(modules[name], device, precision="f32", way=ON_GPU) for name in ("backbone", "head")
+            TorchRunner(modules[name], device, precision="f32", channels_last=True)
+            for name in ("backbone", "head")
         )
     backbone, head = runners
     return DiagnosisNetwork(backbone, head, shrink_of(weights))

@@ -219,6 +219,11 @@ class ScanOnDevice:
         with self._working():
             return network.on_device(image)
 
+    def fetch(self, image: "Tensor") -> np.ndarray:
+        """A copy of what lies on the device, for work elsewhere."""
+        with self._working():
+            return self._get(image)
+
     def lungs_in(self, sides: np.ndarray, where: tuple[slice, slice, slice], *to: np.ndarray) -> np.ndarray:
         """As `segment.lungs_on_ct`, for the part of the CT that holds lung.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -25,22 +25,6 @@ _EXACT = Lock()
 
 Precision = Literal["bf16", "f32"]
 Arrays = tuple[np.ndarray, ...]
-
-
-class Way(NamedTuple):
-    """How "cuda" runs a network; the numbers are the same to rounding.
-
-    Attributes:
-        channels_last: keep channels together in memory.
-        tuned: let cuDNN time its algorithms and take the fastest of those that always give the same sums;
-            the next process may take another.
-    """
-
-    channels_last: bool = False
-    tuned: bool = False
-
-
-PLAIN = Way()
 
 
 class Runner(Protocol):
@@ -157,7 +141,7 @@ class TorchRunner:
         device: "cuda", "mps" or "torch-cpu".
         precision: "bf16" where the GPU has it, or "f32"; never TF32.
         batch: inputs to run together.
-        way: how "cuda" does it.
+        channels_last: on "cuda", keep channels together in memory.
     """
 
     def __init__(
@@ -167,7 +151,7 @@ class TorchRunner:
         *,
         precision: Precision,
         batch: int = 1,
-        way: "Way" = PLAIN,
+        channels_last: bool = False,
     ) -> None:
         import torch
 
@@ -178,11 +162,11 @@ class TorchRunner:
         self._type = torch.bfloat16 if precision == "bf16" and native else torch.float32
         with memory_told(f"preparing a network on {device}"):
             self._module = module.requires_grad_(requires_grad=False).to(self._device, self._type)
-            if way.channels_last and device == "cuda":
+            if channels_last and device == "cuda":
                 for weight in self._module.parameters():
                     if weight.ndim > 3:
                         weight.data = weight.data.contiguous(memory_format=_channels_last(weight))
-        self._way = way
+        self._channels_last = channels_last and device == "cuda"
         self._pool: Any = None  # memory that all recordings share: one runs at a time
         self._recorded: dict[tuple[int, ...], tuple[Any, Tensor, tuple[Tensor, ...]]] = {}
 
@@ -191,7 +175,7 @@ class TorchRunner:
         from torch.backends import cudnn
 
         guard: AbstractContextManager[None] = cudnn.flags(
-            enabled=True, benchmark=self._way.tuned, deterministic=True, allow_tf32=False
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
         return guard
 
@@ -245,7 +229,7 @@ class TorchRunner:
         import torch
 
         into = torch.zeros(shape, dtype=self._type, device=self._device)
-        if self._way.channels_last:
+        if self._channels_last:
             into = into.contiguous(memory_format=_channels_last(into))
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())

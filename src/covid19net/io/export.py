@@ -78,7 +78,7 @@ def _common(volume: CTVolume, headers: Mapping[str, Any]) -> "Dataset":
         "Manufacturer": "",
         "KVP": "",
         "AcquisitionNumber": "",
-        "SliceThickness": _decimal(volume.spacing[0]),
+        "SliceThickness": decimal(volume.spacing[0]),
     }
     for keyword, value in {**defaults, **headers}.items():
         try:
@@ -88,8 +88,8 @@ def _common(volume: CTVolume, headers: Mapping[str, Any]) -> "Dataset":
         if keyword not in dataset:
             raise InputError(f"{keyword} is no DICOM keyword")
     direction = volume.affine[:3, :3] / volume.spacing
-    dataset.ImageOrientationPatient = [_decimal(v) for v in (*direction[:, 2], *direction[:, 1])]
-    dataset.PixelSpacing = [_decimal(volume.spacing[1]), _decimal(volume.spacing[2])]
+    dataset.ImageOrientationPatient = [decimal(v) for v in (*direction[:, 2], *direction[:, 1])]
+    dataset.PixelSpacing = [decimal(volume.spacing[1]), decimal(volume.spacing[2])]
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.Rows, dataset.Columns = volume.shape[1:]
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
@@ -105,7 +105,7 @@ def _slice(common: "Dataset", volume: CTVolume, index: int) -> "Dataset":
     dataset.SOPInstanceUID = generate_uid(prefix=None)
     dataset.InstanceNumber = index + 1
     place = volume.affine @ [index, 0, 0, 1]
-    dataset.ImagePositionPatient = [_decimal(v) for v in place[:3]]
+    dataset.ImagePositionPatient = [decimal(v) for v in place[:3]]
     dataset.PixelData = np.ascontiguousarray(volume.hu[index], "<i2").tobytes()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(EXPLICIT)
@@ -114,7 +114,7 @@ def _slice(common: "Dataset", volume: CTVolume, index: int) -> "Dataset":
     return dataset
 
 
-def _decimal(value: float) -> str:
+def decimal(value: float) -> str:
     """A decimal string of at most 16 characters (PS3.5 6.2), as exact as that allows."""
     for digits in range(16, 0, -1):
         text = f"{float(value) + 0.0:.{digits}g}"

@@ -1,7 +1,8 @@
 """Whose scan it is, in words, for a report that was asked to name the patient."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import re
+from warnings import catch_warnings
 
 from covid19net.errors import InputError
 from covid19net.origin import Origin
@@ -28,9 +29,16 @@ def identity_of(origin: Origin | None) -> dict[str, str]:
     Raises:
         InputError: the scan carries neither a name nor a patient ID.
     """
+    with catch_warnings(action="ignore"):  # pydicom's quote the headers
+        found = _decoded(origin.identity if origin else {})
+    if not {"Name", "Patient ID"} & found.keys():
+        raise InputError("the scan does not say whose it is: a report cannot name the patient")
+    return found
+
+
+def _decoded(raw: Mapping[str, bytes]) -> dict[str, str]:
     from pydicom.charset import convert_encodings, decode_bytes
 
-    raw = origin.identity if origin else {}
     codes = raw.get("SpecificCharacterSet", b"").decode("ascii", "replace").split("\\")
     encodings = convert_encodings(codes if any(codes) else ["ISO_IR 6"])
     found = {}
@@ -45,8 +53,6 @@ def identity_of(origin: Origin | None) -> dict[str, str]:
             found[label] = (
                 re.sub(r"^(\d{4})(\d{2})(\d{2})$", r"\1-\2-\3", text) if "Date" in keyword else text
             )
-    if not {"Name", "Patient ID"} & found.keys():
-        raise InputError("the scan does not say whose it is: a report cannot name the patient")
     return found
 
 

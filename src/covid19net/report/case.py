@@ -215,19 +215,27 @@ def write_case(
             also(scratch)
         more = [name for name in (PDF, DISCHARGE, *DICOM) if (scratch / name).exists()]
         record = case_record(result)
-        record["files"] |= {name: DICOM[name] for name in more if name in DICOM}
+        about = {PDF: "report.html on paper"} | DICOM
+        record["files"] |= {name: about[name] for name in more if name in about}
         text = json.dumps(record, indent=2, allow_nan=False)
         (scratch / "result.json").write_text(text + "\n")
-        (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
-        for name in (PDF, DISCHARGE, *DICOM):  # they may be of an earlier result that had more
-            (folder / name).unlink(missing_ok=True)
-        for name in (*more, *FILES):
-            (folder / name).parent.mkdir(exist_ok=True)
-            (scratch / name).replace(folder / name)
+        _put(scratch, folder, more)
     except OSError as error:
         raise write_fault(folder, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _put(scratch: Path, folder: Path, more: list[str]) -> None:
+    """Move the files of a case to their place, result.json last; those of an earlier one go."""
+    for name in more:
+        (folder / name).parent.mkdir(exist_ok=True)  # what is in its way is found before anything is replaced
+    (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
+    for name in (PDF, DISCHARGE, *DICOM):  # they may be of an earlier result that had more
+        if (folder / name).parent.is_dir():
+            (folder / name).unlink(missing_ok=True)
+    for name in (*more, *FILES):
+        (scratch / name).replace(folder / name)
 
 
 def _write_report(result: CaseResult, folder: Path, identity: Mapping[str, str] | None, pdf: bool) -> None:

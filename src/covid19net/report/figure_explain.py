@@ -8,7 +8,7 @@ import numpy as np
 from covid19net.explain.deletion import Curves
 from covid19net.explain.filters import Pattern
 from covid19net.explain.sanity import Randomised
-from covid19net.report.figures import GREY, in_style, look, sheet, titled
+from covid19net.report.figures import ALARM, GREY, SMALL, in_style, look, sheet, titled
 from covid19net.report.montage import LUNG_WINDOW, STRONGEST_BLEND, chosen_slices, warm_colours
 from covid19net.volume import Box, CTVolume, Overlay
 
@@ -17,13 +17,14 @@ MILLIMETRES = 175.0
 
 
 @in_style
-def stages_figure(maps: Mapping[str, Overlay], volume: CTVolume, box: Box) -> Figure:
+def stages_figure(maps: Mapping[str, Overlay], volume: CTVolume, box: Box, mark: str = "") -> Figure:
     """Heat maps over the same slices, one row for each; the patient's right is on the left.
 
     Args:
         maps: name -> map on the CT's grid, percent; the last one chooses the slices.
         volume: the scan.
         box: the lung box.
+        mark: short warning above the pictures.
     """
     slices = chosen_slices(list(maps.values())[-1].values, box, ACROSS)
     window = box.slices[1:]
@@ -40,13 +41,15 @@ def stages_figure(maps: Mapping[str, Overlay], volume: CTVolume, box: Box) -> Fi
             axes.imshow(grey * (1 - blend) + warm_colours(share[..., 0]) / 255 * blend, aspect=aspect)
             axes.set_axis_off()
         row[0].set_title(name)
+    if mark:
+        figure.suptitle(mark, x=0.99, ha="right", fontsize=SMALL, color=ALARM, style="italic")
     return figure
 
 
 @in_style
-def sanity_figure(randomised: Randomised, curves: Curves) -> Figure:
+def sanity_figure(randomised: Randomised, curves: Curves, mark: str = "") -> Figure:
     """What randomising does to a map, and what taking away what it shows does to the score."""
-    figure, (left, right) = sheet(2, 80)
+    figure, (left, right) = sheet(2, 80, mark)
     names = ["nothing", *randomised.cascade]
     left.plot(range(len(names)), [1, *randomised.cascade.values()], marker="o", color=look(0).colour)
     whole = len(names) - 0.4

@@ -63,7 +63,7 @@ def evidence_of(found: MapEvidence | None) -> dict[str, Any]:
     thirds = " / ".join(map(percent, (found.upper, found.middle, found.lower)))
     sides = " / ".join(percent(share) for share in (found.right, found.left) if share is not None)
     stable = found.stability
-    correlations = stable and f"{stable.flip:.1f} / {stable.noise:.1f} correlation"
+    correlations = stable and f"{stable.flip:.2f} / {stable.noise:.2f} correlation"
     facts = [
         ("In the lungs", inside),
         ("Right / left lung", sides or "sides not known"),

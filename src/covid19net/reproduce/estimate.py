@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 from covid19net.reproduce.step import Cost, Step
 
@@ -12,7 +13,8 @@ class Unit:
 
     Attributes:
         cpu: on two cores of a Xeon, see docs/performance.md.
-        gpu: with an H200; None where it was not measured, and the figure of the CPU is taken.
+        gpu: with an H200, or the CPU's where the GPU has no part in it; None where it was not measured, and
+            the figure of the CPU is taken.
         source: where the figures stand.
     """
 
@@ -33,8 +35,8 @@ UNITS: Mapping[str, Unit] = {
     "image scored": Unit(0.72, None, f"{PAGE}, The networks alone"),
     "scan analyzed": Unit(6.2, None, f"{PAGE}, The whole command"),
     "study": Unit(33.0, 33.0, f"{PAGE}, A study: everything but scans and bootstrap"),
-    "bootstrap of the selection": Unit(180.0, 180.0, f"{PAGE}, A study"),
 }
+SAMPLE, WHOLE = "sample at ", "48 x 240 x 360"
 IMAGE = 8 << 20  # bytes of a lung image, 48 x 240 x 360 in half precision
 SLICES = 10 << 20  # bytes of a patient's slices for the lung network
 LUNG_WEIGHTS = 16 << 20
@@ -42,11 +44,24 @@ LUNG_STATE = 200 << 20  # checkpoint: weights, moments, averages, best ones
 STATE = 32 << 20  # the same of COVID-19Net
 
 
+def unit_of(name: str) -> Unit:
+    """A unit; one of a sample's size that was not measured by voxels from the whole size."""
+    if name in UNITS:
+        return UNITS[name]
+    whole = UNITS[SAMPLE + WHOLE]
+    share = _voxels(name.removeprefix(SAMPLE)) / _voxels(WHOLE)
+    return Unit(whole.cpu * share, None, f"{whole.source}, by voxels")
+
+
+def _voxels(size: str) -> int:
+    return prod(int(n) for n in size.split(" x "))
+
+
 def hours_of(cost: Cost, *, gpu: bool = False) -> float:
     """Hours of a step; what was not measured on a GPU is counted as on a CPU."""
     seconds = 0.0
     for name, count in cost.units.items():
-        unit = UNITS[name]
+        unit = unit_of(name)
         seconds += count * (unit.gpu if gpu and unit.gpu is not None else unit.cpu)
     return seconds / 3600
 
@@ -54,7 +69,7 @@ def hours_of(cost: Cost, *, gpu: bool = False) -> float:
 def not_measured(steps: Iterable[Step]) -> list[str]:
     """Units of steps that were not measured on a GPU."""
     names = dict.fromkeys(name for step in steps for name, count in step.cost.units.items() if count)
-    return [name for name in names if UNITS[name].gpu is None]
+    return [name for name in names if unit_of(name).gpu is None]
 
 
 def total(steps: Iterable[Step], *, gpu: bool = False) -> float:
@@ -65,4 +80,4 @@ def total(steps: Iterable[Step], *, gpu: bool = False) -> float:
 def sources(steps: Iterable[Step]) -> list[str]:
     """Where the figures of steps stand."""
     names = dict.fromkeys(name for step in steps for name, count in step.cost.units.items() if count)
-    return list(dict.fromkeys(UNITS[name].source for name in names))
+    return list(dict.fromkeys(unit_of(name).source for name in names))

@@ -1,7 +1,6 @@
 """The page that names everything a recipe made, its licence, and where to look."""
 
 from collections.abc import Mapping, Sequence
-import json
 from pathlib import Path
 
 from covid19net.collections import as_phantoms, collection_of
@@ -84,4 +83,4 @@ def measured(metrics: Mapping[str, object]) -> str:
             auc = facts["auc"]
             counts = f"{facts['positive']} against {facts['negative']}"
             parts.append(f"AUC {auc['value']} ({auc['low']} to {auc['high']}) {name}, {counts}")
-    return ", ".join(parts) or json.dumps(None)
+    return ", ".join(parts) or "not measured"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from covid19net.cohort import sidecar_of
 from covid19net.collections import collection_of
 from covid19net.errors import InputError
 from covid19net.reproduce.estimate import IMAGE, LUNG_STATE, LUNG_WEIGHTS, SLICES, STATE
@@ -85,7 +86,6 @@ class Choice:
             the recipe "quick" from the bundled one, for its few steps teach none.
         allow_incomplete: whether collections may differ from their published counts.
         seed: of training and bootstraps.
-        draws: of the bootstrap of the prognosis' selection.
         device: of training and analysis.
         workers: threads.
         licence: of the weights, for their cards.
@@ -97,7 +97,6 @@ class Choice:
     lungs_from: str | None = None
     allow_incomplete: bool = False
     seed: int = 0
-    draws: int = 200
     device: str = "auto"
     workers: int = 2
     licence: str = "none stated"
@@ -173,7 +172,7 @@ class _Kitchen:
                 words += ("--allow-incomplete",)
             yield Step(
                 f"manifest-{name}", f"a manifest of {collection_of(name).title}", words, reads=(name,),
-                makes=(out, out.with_suffix(".source.json")), cost=Cost({"header": holding.files}),
+                makes=(out, sidecar_of(out)), cost=Cost({"header": holding.files}),
             )  # fmt: skip
             checks = self.place.out / "checks" / name
             yield Step(
@@ -182,17 +181,20 @@ class _Kitchen:
                 needs=(f"manifest-{name}",), makes=(checks / "cohort-check.txt",),
             )  # fmt: skip
 
-    def joined(self, name: str, parts: Sequence[str], renames: Sequence[str] = ()) -> tuple[Path, list[Step]]:
+    def joined(self, name: str, parts: Sequence[str]) -> tuple[Path, list[Step]]:
         """One manifest of several, and the step that makes it, where there are several."""
-        words = [word for rename in renames for word in ("--set", rename)]
-        if len(parts) == 1 and not words:
+        if len(parts) == 1:
             return self.place.manifest(parts[0]), []
+        words: list[str] = []
+        if name == "diagnosis":  # each hospital apart
+            for i, part in enumerate(parts):
+                words += ["--set", f"{part}:validation=validation {i + 1}"]
         out = self.place.manifest(name)
         names = [str(self.place.manifest(part)) for part in parts]
         step = Step(
             f"manifest-{name}", f"{' and '.join(parts)} in one manifest",
             ("cohort", "join", *names, "--out", str(out), *words),
-            needs=tuple(f"manifest-{part}" for part in parts), makes=(out,),
+            needs=tuple(f"manifest-{part}" for part in parts), makes=(out, sidecar_of(out)),
         )  # fmt: skip
         return out, [step]
 
@@ -213,6 +215,7 @@ class _Kitchen:
             "lungs", "the network that finds the lungs", (*words, *choice.card), choice.where,
             needs=tuple(step.name for step in before) or (f"manifest-{parts[0]}",), reads=tuple(parts),
             makes=(out / "lungs.safetensors", out / "lungs.json"), work=(out / "work",),
+            files=_those_there(Path(start) / "lungs.safetensors"),
             cost=Cost(
                 {"scan and mask read": patients, "lung step": count},
                 patients * SLICES + LUNG_WEIGHTS + LUNG_STATE,
@@ -222,8 +225,7 @@ class _Kitchen:
     def networks(self) -> Iterator[Step]:
         """Both steps of COVID-19Net, and the weight set."""
         parts = [TRAINING, *(name for name in [OUTSIDE] if name in self.found)]
-        renames = [f"{name}:validation=validation {i + 1}" for i, name in enumerate(parts)]
-        manifest, before = self.joined("diagnosis", parts, renames)
+        manifest, before = self.joined("diagnosis", parts)
         yield from before
         start: tuple[str, ...] = ()
         if EGFR in self.found:
@@ -239,7 +241,7 @@ class _Kitchen:
             makes=tuple(
                 self.public / f"{tasks[n]}.{ending}" for n in made for ending in ("safetensors", "json")
             ),
-            cost=Cost(disk=LUNG_WEIGHTS),
+            work=(self.public,), cost=Cost(disk=LUNG_WEIGHTS),
         )  # fmt: skip
 
     def training(
@@ -261,17 +263,18 @@ class _Kitchen:
         return Step(
             name, f"COVID-19Net, {name}", words, choice.where, needs=tuple(needs), reads=parts,
             makes=(out / f"{task}.safetensors", out / f"{task}.json", out / "scores.csv"),
-            work=(out / "work",), cost=Cost(units, patients * IMAGE + STATE),
+            work=(out / "work",), files=_those_there(Path(choice.recipe)),
+            cost=Cost(units, patients * IMAGE + STATE),
         )  # fmt: skip
 
     def studies(self) -> Iterator[Step]:
         """A study of the diagnosis, and one of the prognosis."""
         parts = [TRAINING, *(name for name in [OUTSIDE] if name in self.found)]
-        manifest = self.place.manifest("diagnosis")
-        yield self.study("diagnosis", manifest, parts, ("--threshold", "card", "--draws", "0"))
+        manifest, _ = self.joined("diagnosis", parts)
+        yield self.study("diagnosis", manifest, parts, ("--threshold", "card"))
         if STAY in self.found:
             choices: tuple[str, ...] = ("--model", "penalised", "--missing", "exclude")
-            choices += ("--age-band", "middle", "--draws", str(self.choice.draws))
+            choices += ("--age-band", "middle")
             yield self.study("prognosis", self.place.manifest(STAY), [STAY], choices)
 
     def study(self, name: str, manifest: Path, parts: Sequence[str], choices: tuple[str, ...]) -> Step:
@@ -279,18 +282,20 @@ class _Kitchen:
         out = self.place.out / f"study-{name}"
         words = (
             "study", str(manifest), "--out", str(out), "--weights", str(self.public),
-            "--seed", str(self.choice.seed), *choices,
+            "--seed", str(self.choice.seed), "--draws", "0", *choices,
         )  # fmt: skip
         makes = [out / "report.html", out / "results.json"]
         makes += [out / "prognosis.json"] if name == "prognosis" else []
-        draws = int(choices[choices.index("--draws") + 1])
         units = {"scan analyzed": sum(map(self.patients, parts)), "study": 1}
-        units |= {"bootstrap of the selection": 1} if draws else {}
         return Step(
             f"study-{name}", f"study of the {name}, report included", words, self.choice.where,
             needs=(f"manifest-{manifest.stem}", NAME), reads=tuple(parts), makes=tuple(makes),
             cost=Cost(units, 50 << 20),
         )  # fmt: skip
+
+
+def _those_there(*paths: Path) -> tuple[Path, ...]:
+    return tuple(path for path in paths if path.is_file())
 
 
 def samples_of(recipe: str) -> dict[str, int]:

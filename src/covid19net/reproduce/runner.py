@@ -88,7 +88,7 @@ def run_steps(
         if only and step.name != only:
             continue
         for need in step.needs:
-            if need in by_name and "made" not in record.steps.get(need, {}):
+            if not _is_current(by_name[need], by_name, record, found):
                 raise InputError(f"{step.name} needs the step {need}, which is not done")
         key = key_of(step, record, found)
         if record.is_done(step, key):
@@ -96,6 +96,14 @@ def run_steps(
             continue
         tell("begun", step)
         _do(step, key, record, run)
+
+
+def _is_current(
+    step: Step, by_name: Mapping[str, Step], record: Record, found: Mapping[str, Holding]
+) -> bool:
+    """Whether a step and all it needs are done, from inputs and with files as they are now."""
+    needs = all(_is_current(by_name[need], by_name, record, found) for need in step.needs)
+    return needs and record.is_done(step, key_of(step, record, found))
 
 
 def left_to_do(steps: Sequence[Step], record: Record, found: Mapping[str, Holding]) -> list[Step]:
@@ -110,7 +118,7 @@ def left_to_do(steps: Sequence[Step], record: Record, found: Mapping[str, Holdin
 def _do(step: Step, key: str, record: Record, run: Callable[[tuple[str, ...]], None]) -> None:
     if record.steps.get(step.name, {}).get("key", key) != key:
         for place in step.work:  # of other inputs, which a training rightly refuses to go on from
-            shutil.rmtree(place, ignore_errors=True)
+            _set_aside(place)
     record.note(step, key=key)
     start = perf_counter()
     run(step.words)
@@ -120,12 +128,30 @@ def _do(step: Step, key: str, record: Record, run: Callable[[tuple[str, ...]], N
     record.note(step, key=key, seconds=round(perf_counter() - start, 1), made=record.made(step))
 
 
+def _set_aside(place: Path) -> None:
+    """Rename a folder, over what was set aside before: it may hold days of work."""
+    if place.exists():
+        aside = place.with_name(f"{place.name}-old")
+        shutil.rmtree(aside, ignore_errors=True)
+        place.rename(aside)
+
+
 def key_of(step: Step, record: Record, found: Mapping[str, Holding]) -> str:
     """SHA-256 of everything that decides what a step makes; where the folders lie does not."""
-    words = [word.replace(str(record.out), "OUT") for word in step.command]
-    for name in step.reads:
-        words = [word.replace(str(found[name].folder), f"<{name}>") for word in words]
-    parts = [__version__, *words, *(found[name].digest for name in step.reads)]
+    places = {record.out.resolve(): "OUT"} | {
+        found[name].folder.resolve(): f"<{name}>" for name in step.reads
+    }
+    words = [_placed(word, places) for word in step.command]
+    parts = [__version__, *words, *(found[name].digest for name in step.reads), *map(sha256_of, step.files)]
     for need in step.needs:
         parts += [f"{path} {digest}" for path, digest in sorted(record.steps[need]["made"].items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _placed(word: str, places: Mapping[Path, str]) -> str:
+    """A word of a command; a path at or below one of some folders by the folder's name."""
+    path = Path(word)
+    for folder, name in places.items() if path.is_absolute() else ():
+        if path.is_relative_to(folder):
+            return f"{name}/{path.relative_to(folder).as_posix()}"
+    return word

@@ -30,6 +30,7 @@ class Step:
         where: further words, of device and threads, that change nothing but rounding.
         needs: names of the steps whose files it reads.
         reads: collections whose downloads it reads.
+        files: further files that its command names and that decide what comes out.
         makes: files it leaves; its results are these.
         work: folders of half-done work that belong to these inputs alone.
         cost: estimated.
@@ -41,6 +42,7 @@ class Step:
     where: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
     makes: tuple[Path, ...] = ()
     work: tuple[Path, ...] = ()
     cost: Cost = field(default_factory=Cost)

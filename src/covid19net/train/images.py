@@ -10,7 +10,7 @@ import secrets
 import numpy as np
 
 from covid19net.cohort import Patient
-from covid19net.errors import InputError, NotChestCTError, naming
+from covid19net.errors import InputError, NotChestCTError, ResourceError, naming
 from covid19net.io import read_ct
 from covid19net.io.files import write_fault
 from covid19net.pipeline import Models, segment
@@ -219,7 +219,11 @@ def unusable(
 
 
 def keep_array(path: Path, image: np.ndarray) -> None:
-    """Write an array whole or not at all; two runs may write the same one."""
+    """Write an array whole or not at all; two runs may write the same one.
+
+    Raises:
+        ResourceError: it cannot be written; never the fault of the scan it was made of.
+    """
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,6 +231,6 @@ def keep_array(path: Path, image: np.ndarray) -> None:
             np.save(file, image)
         part.replace(path)
     except OSError as error:
-        raise write_fault(path, error) from error
+        raise ResourceError(str(write_fault(path, error))) from error
     finally:
         part.unlink(missing_ok=True)

@@ -177,7 +177,12 @@ def samples_of(
 
 
 def without_unusable(
-    split: Split, place: Workplace, models: Models | None, site: Site, progress: Progress | None
+    split: Split,
+    column: str,
+    place: Workplace,
+    models: Models | None,
+    site: Site,
+    progress: Progress | None,
 ) -> tuple[Split, list[dict[str, object]]]:
     """A split without the patients whose scan gives no lung image, and who they are.
 
@@ -203,13 +208,24 @@ def without_unusable(
     left = Split(
         kept(split.training), kept(split.tuning), {name: group for name, group in validation.items() if group}
     )
-    if not (left.training and left.tuning):
-        raise InputError(f"no scan can be used to learn from; the first: {next(iter(found.values()))}")
+    for name, group in (("learn from", left.training), ("tune with", left.tuning)):
+        if found and len({is_positive(p, column) for p in group}) < 2:
+            first = next(iter(found.values()))
+            raise InputError(f"no scan of one class can be used to {name}; the first that cannot: {first}")
     rows: list[dict[str, object]] = [
         {"patient_id": p.patient_id, "set": name, "reason": found[p.patient_id]}
         for name, group in everybody.items() for p in group if p.patient_id in found
     ]  # fmt: skip
     return left, rows
+
+
+def tell_left_out(path: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Name the patients left out before anything is learned; a list of an earlier run goes."""
+    if rows:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, list(rows))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _refuse_twins(samples: Sequence[Sample]) -> None:
@@ -251,7 +267,9 @@ def train_task(
     patients, split = read_cohort(manifest, plan, models)
     left_out: list[dict[str, object]] = []
     if plan.leave_out:
-        split, left_out = without_unusable(split, place, models, site, progress)
+        split, left_out = without_unusable(split, plan.task.column, place, models, site, progress)
+        if not rank():
+            tell_left_out(place.out / LEFT_OUT, left_out)
     sources = read_sources(manifest, patients)
     tensors, origin = starting_tensors(plan.start) if plan.start else (None, "random numbers")
     samples = samples_of(split, plan.task.column, place.cache, models, site, progress)
@@ -279,8 +297,6 @@ def train_task(
         tensors_of(network), samples, about, place.out, device=site.device.split(":")[0], progress=step
     )
     write_table(place.out / "scores.csv", scores_table(scores))
-    if left_out:
-        write_table(place.out / LEFT_OUT, left_out)
     return weights
 
 

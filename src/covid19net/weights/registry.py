@@ -341,7 +341,7 @@ def join_sets(folders: Sequence[Path], out: Path) -> dict[str, WeightFile]:
 
     Args:
         folders: each with weights of other tasks than the rest.
-        out: folder of the set; weights of the same tasks are replaced.
+        out: folder of the set; weights of the same tasks are replaced, others are not there.
 
     Returns:
         Task -> weight file of the set.
@@ -357,6 +357,11 @@ def join_sets(folders: Sequence[Path], out: Path) -> dict[str, WeightFile]:
             if task in found:
                 raise WeightsError(f"{folder}: {task} weights are in {found[task].path.parent} too")
             found[task] = weights
+    others = sorted(weight_files(out).keys() - found.keys()) if out.is_dir() else []
+    if others:
+        raise WeightsError(
+            f"{out}: holds {', '.join(others)} weights that are not joined; give another folder"
+        )
     for task, weights in found.items():
         data = read_checked(weights.path, sha256=weights.card.sha256, size=weights.card.size)
         write_atomically(out / f"{task}.safetensors", data)
