@@ -127,11 +127,11 @@ def test_an_unforeseen_fault_is_one_line_and_the_next_scan_is_still_done(
 
     genuine, calls = pipeline.check_hounsfield, []
 
-    def fails_once(volume):
+    def fails_once(volume, *more):
         calls.append(1)
         if len(calls) == 1:
             raise ZeroDivisionError("SECRET")
-        return genuine(volume)
+        return genuine(volume, *more)
 
     monkeypatch.setattr(pipeline, "check_hounsfield", fails_once)
     code, out, err = run(capsys, "analyze", phantom_dicom, phantom_dicom, "-o", tmp_path / "out")

@@ -116,10 +116,16 @@ def test_a_lung_box_of_one_value_is_refused(device, scan, found):
         to_device(empty, device).lung_image(lungs.mask, lung_box(lungs.mask, scan.shape))
 
 
-def test_a_whole_analysis(device, scan, reference):
+@pytest.fixture(scope="module")
+def analyses(device, phantom, reference):
+    """A coarse scan analyzed with NumPy around the networks, and twice on the device."""
     models = load_models(device=device)
     models = replace(models, lungs=open_lungs(models.weights.lungs, device, precision="f32"))
-    expected, result = analyze(scan, reference), analyze(scan, models)
+    return [analyze(phantom.volume, used) for used in (reference, models, models)]
+
+
+def test_a_whole_analysis(analyses):
+    expected, result, _ = analyses
     assert result.probability == pytest.approx(expected.probability, abs=1e-4)
     assert result.box == expected.box
     assert result.findings == expected.findings
@@ -131,9 +137,8 @@ def test_a_whole_analysis(device, scan, reference):
     assert result.heatmap.values.max() == 100
 
 
-def test_the_same_scan_gives_the_same_bits_again(device, scan):
-    models = load_models(device=device)
-    one, other = analyze(scan, models), analyze(scan, models)
+def test_the_same_scan_gives_the_same_bits_again(analyses):
+    _, one, other = analyses
     assert one.probability == other.probability
     assert (one.features == other.features).all()
     assert (one.lungs.values == other.lungs.values).all()
