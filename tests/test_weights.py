@@ -761,6 +761,12 @@ def test_networks_trained_apart_become_one_set(diagnosis, tmp_path):
         lung_weights(diagnosis.path.parent, None)
     with pytest.raises(WeightsError, match=r"lungs weights are in .*lungs too"):
         join_sets([lungs.path.parent, tmp_path / "both"], tmp_path / "third")
+    with pytest.raises(WeightsError, match="holds diagnosis weights that are not joined"):  # of an earlier set
+        join_sets([lungs.path.parent], tmp_path / "both")
+    (tmp_path / "both" / "diagnosis.safetensors").unlink()
+    (tmp_path / "both" / "diagnosis.json").unlink()
+    (tmp_path / "both" / "lungs.safetensors").unlink()
+    assert set(join_sets([lungs.path.parent], tmp_path / "both")) == {"lungs"}  # half a set is no hindrance
     lungs.path.write_bytes(b"cut")
     with pytest.raises(WeightsError, match=lungs.card.sha256):
         join_sets([lungs.path.parent], tmp_path / "third")

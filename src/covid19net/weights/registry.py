@@ -357,7 +357,7 @@ def join_sets(folders: Sequence[Path], out: Path) -> dict[str, WeightFile]:
             if task in found:
                 raise WeightsError(f"{folder}: {task} weights are in {found[task].path.parent} too")
             found[task] = weights
-    others = sorted(weight_files(out).keys() - found.keys()) if out.is_dir() else []
+    others = sorted({path.stem for path in out.glob("*.safetensors")} - found.keys())
     if others:
         raise WeightsError(
             f"{out}: holds {', '.join(others)} weights that are not joined; give another folder"
