@@ -761,7 +761,9 @@ def test_networks_trained_apart_become_one_set(diagnosis, tmp_path):
         lung_weights(diagnosis.path.parent, None)
     with pytest.raises(WeightsError, match=r"lungs weights are in .*lungs too"):
         join_sets([lungs.path.parent, tmp_path / "both"], tmp_path / "third")
-    with pytest.raises(WeightsError, match="holds diagnosis weights that are not joined"):  # of an earlier set
+    with pytest.raises(
+        WeightsError, match="holds diagnosis weights that are not joined"
+    ):  # of an earlier set
         join_sets([lungs.path.parent], tmp_path / "both")
     (tmp_path / "both" / "diagnosis.safetensors").unlink()
     (tmp_path / "both" / "diagnosis.json").unlink()
