@@ -22,7 +22,7 @@ LAYERS = [
     {"pipeline", "collections"},
     {"train", "report", "synthetic"},
     {"study", "dicom_results"},
-    {"reproduce"},
+    {"reproduce", "batch", "service"},
     {"cli"},
 ]
 HEIGHT = {part: row for row, parts in enumerate(LAYERS) for part in parts}
@@ -31,7 +31,7 @@ HEIGHT = {part: row for row, parts in enumerate(LAYERS) for part in parts}
 HOMES = {
     "torch": {"nets", "weights", "engine", "explain", "train"},
     "openvino": {"engine"},
-    "pydicom": {"io", "dicom_results"},
+    "pydicom": {"io", "dicom_results", "service"},
     "highdicom": {"io", "dicom_results"},
     "SimpleITK": {"io"},
     "imagecodecs": {"io"},
@@ -45,6 +45,14 @@ HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
     "platformdirs": {"cli"},
+    "fastapi": {"service"},
+    "starlette": {"service"},
+    "uvicorn": {"service"},
+    "prometheus_client": {"service"},
+    "pynetdicom": {"service"},
+    "dicomweb_client": {"io"},
+    "ray": {"batch"},
+    "pyarrow": {"batch"},
     "tensorflow": set(),
     "keras": set(),
 }
