@@ -98,12 +98,12 @@ class Routes:
         )
 
     async def submit(self, request: Request) -> Response:
-        form = await request.form()
+        async with request.form() as form:
+            label = form.get("label")
+            names = [part.filename or "" for part in form.getlist("files") if not isinstance(part, str)]
         if self.service.refuse:
             status, message = self.service.refuse.pop(0)
             return fault(status, "refused", message)
-        label = form.get("label")
-        names = [part.filename or "" for part in form.getlist("files") if not isinstance(part, str)]
         self.service.taken.append((label if isinstance(label, str) else None, names))
         job = self.service.add("queued", label=label)
         return JSONResponse({"job": self.told(job), "created": True}, 202, {"Location": f"/v1/jobs/{job}"})
@@ -187,9 +187,10 @@ def application(service: FakeService) -> Starlette:
             if message["type"] == "http.response.start":
                 names = {name.lower() for name, _ in message["headers"]}
                 more = {b"content-security-policy": POLICY.encode(), b"cache-control": b"no-store"}
-                message["headers"] += [
-                    (k, v) for k, v in more.items() if k not in names
-                ] + [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+                message["headers"] += [(k, v) for k, v in more.items() if k not in names] + [
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                ]
             await send(message)
 
         if not known and scope["path"].startswith("/v1/"):

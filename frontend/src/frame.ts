@@ -50,7 +50,7 @@ export function frame(): Frame {
   });
   const header = h(
     "header",
-    { class: "top" },
+    { class: "bar" },
     h("a", { class: "skip", href: "#main", click: (event: Event) => { event.preventDefault(); main.focus(); } }, "Skip to content"),
     h("a", { class: "name", href: "#/" }, h("strong", {}, "covid19net"), " ", who),
     use,

@@ -26,21 +26,29 @@ export interface Spot {
 }
 
 const AXES: Record<Spot["plane"], number> = { sagittal: 0, coronal: 1, axial: 2 };
+/** A letter at an edge of a picture; left and top in CSS pixels of the canvas. */
+export interface Letter {
+  edge: "left" | "right" | "top" | "bottom";
+  text: string;
+  left: number;
+  top: number;
+}
+
 const TYPES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
 const PLANES: readonly (Spot["plane"] | undefined)[] = ["axial", "coronal", "sagittal"]; // as NiiVue numbers them
-// Left, top, width and height of the pictures as shares of the canvas; the letter on the right needs the rest.
+// Left, top, width and height of the pictures as shares of the canvas.
 type Place = { sliceType: number; position: [number, number, number, number] };
 const THREE: Place[] = [
   { sliceType: SLICE_TYPE.AXIAL, position: [0, 0, 0.6, 1] },
-  { sliceType: SLICE_TYPE.CORONAL, position: [0.62, 0, 0.365, 0.49] },
-  { sliceType: SLICE_TYPE.SAGITTAL, position: [0.62, 0.51, 0.365, 0.49] },
+  { sliceType: SLICE_TYPE.CORONAL, position: [0.61, 0, 0.39, 0.495] },
+  { sliceType: SLICE_TYPE.SAGITTAL, position: [0.61, 0.505, 0.39, 0.495] },
 ];
-const one = (sliceType: number): Place[] => [{ sliceType, position: [0, 0, 0.985, 1] }];
+const one = (sliceType: number): Place[] => [{ sliceType, position: [0, 0, 1, 1] }];
 // The report's colours of heat, dark to bright, readable without colour vision too; weak heat lets the CT through.
 const WARM = { R: [0, 87, 188, 249, 252], G: [0, 16, 55, 142, 255], B: [4, 110, 84, 9, 164] };
 const HEAT = { ...WARM, A: [0, 255, 255, 255, 255], I: [0, 64, 128, 191, 255] };
 const LUNGS = { R: [0, 80, 120], G: [0, 210, 165], B: [0, 225, 255], A: [0, 255, 255], I: [0, 1, 2], labels: ["", "right", "left"] };
-const CROSSHAIR = 0.35; // voxels
+const CROSSHAIR = 0.8; // voxels
 const FILL = 0.06; // opacity within the outline of the lungs, as a share of the outline's
 const FULL_HEAT = 50; // percent of the map's largest value from which heat covers the CT as far as was asked for
 const FADING = 1; // NiiVue's kind of colours that fade with the square of the value below that
@@ -70,6 +78,8 @@ export class Viewer {
     private readonly canvas: HTMLCanvasElement,
     private readonly onSpot: (spot: Spot | null) => void,
     private readonly onWindow: (window: Window) => void,
+    private readonly onDrawn: (letters: readonly Letter[]) => void,
+    private readonly sidesKnown: boolean,
   ) {}
 
   /** Shows the volumes of a case, all three on one grid, in a canvas that already stands in the page. */
@@ -81,6 +91,7 @@ export class Viewer {
       window: Window;
       onSpot: (spot: Spot | null) => void;
       onWindow: (window: Window) => void;
+      onDrawn: (letters: readonly Letter[]) => void;
     },
   ): Promise<Viewer> {
     const nv = new Niivue({
@@ -88,8 +99,7 @@ export class Viewer {
       interactive: false,
       dragAndDropEnabled: false,
       isRadiologicalConvention: true,
-      isOrientationTextVisible: options.sidesKnown,
-      showAllOrientationMarkers: true,
+      isOrientationTextVisible: false, // it is hard to read on a bright picture; the letters are ours
       sagittalNoseLeft: true,
       multiplanarShowRender: SHOW_RENDER.NEVER,
       crosshairColor: [0.45, 0.75, 0.95, 0.7],
@@ -103,7 +113,7 @@ export class Viewer {
       isNearestInterpolation: false,
     });
     await nv.attachToCanvas(canvas, false);
-    const viewer = new Viewer(nv, canvas, options.onSpot, options.onWindow);
+    const viewer = new Viewer(nv, canvas, options.onSpot, options.onWindow, options.onDrawn, options.sidesKnown);
     await viewer.add(volumes, options.window);
     viewer.listen();
     return viewer;
@@ -179,6 +189,34 @@ export class Viewer {
       if (this.stale && ct) this.nv.refreshLayers(ct, CT);
       this.nv.drawScene();
       this.stale = false;
+      this.onDrawn(this.sidesKnown ? this.letters() : []);
+    });
+  }
+
+  /** Which way each edge of each picture lies in the patient, from where the picture really is in the scan. */
+  private letters(): Letter[] {
+    const nv = this.nv;
+    const dpr = this.canvas.width / Math.max(1, this.canvas.clientWidth);
+    return nv.screenSlices.flatMap(({ leftTopWidthHeight: [left = 0, top = 0, width = 0, height = 0] }, tile) => {
+      const place = (x: number, y: number): number[] => [
+        ...nv.frac2mm(nv.screenXY2TextureFrac(left + x * width, top + y * height, tile, false), 0, true),
+      ];
+      const edges: [Letter["edge"], number, number][] = [
+        ["left", 0.05, 0.5],
+        ["right", 0.95, 0.5],
+        ["top", 0.5, 0.05],
+        ["bottom", 0.5, 0.95],
+      ];
+      const middle = place(0.5, 0.5);
+      return edges.map(([edge, x, y]) => {
+        const way = place(x, y).map((mm, i) => mm - (middle[i] ?? 0));
+        const at = { left: (left + width / 2) / dpr, top: (top + height / 2) / dpr };
+        if (edge === "left") at.left = left / dpr;
+        if (edge === "right") at.left = (left + width) / dpr;
+        if (edge === "top") at.top = top / dpr;
+        if (edge === "bottom") at.top = (top + height) / dpr;
+        return { edge, text: letterOf(way), ...at };
+      });
     });
   }
 
@@ -225,6 +263,7 @@ export class Viewer {
     nv.opts.crosshairWidth = layout === "planes" ? CROSSHAIR : 0;
     nv.setCustomLayout(layout === "planes" ? THREE : one(TYPES[layout]));
     this.fit();
+    this.draw(); // with the letters
     this.tell();
   }
 
@@ -308,6 +347,9 @@ export class Viewer {
     canvas.addEventListener("pointerdown", (event) => this.press(event), { signal });
     canvas.addEventListener("pointermove", (event) => this.hover(event), { signal });
     canvas.addEventListener("pointerleave", () => this.tell(), { signal });
+    const sizes = new ResizeObserver(() => setTimeout(() => this.draw(), 50)); // after NiiVue's own
+    sizes.observe(canvas);
+    signal.addEventListener("abort", () => sizes.disconnect());
   }
 
   private wheel(event: WheelEvent): void {
@@ -381,6 +423,12 @@ export class Viewer {
           : [x, y - across, z + up, zoom];
     this.nv.setPan2Dxyzmm(moved);
   }
+}
+
+/** The way in the patient that a step in RAS millimetres goes, mostly. */
+function letterOf(way: readonly number[]): string {
+  const axis = way.reduce((best, mm, i) => (Math.abs(mm) > Math.abs(way[best] ?? 0) ? i : best), 0);
+  return ((way[axis] ?? 0) > 0 ? ["R", "A", "H"] : ["L", "P", "F"])[axis] ?? "";
 }
 
 function limits({ centre, width }: Window): [number, number] {

@@ -5,7 +5,7 @@ import * as api from "./api";
 import { h, show, svg } from "./dom";
 import type { Result } from "./result";
 import type { Shortcut } from "./shortcuts";
-import type { Layout, Spot, Viewer, Window } from "./viewer";
+import type { Layout, Letter, Spot, Viewer, Window } from "./viewer";
 import { SPACE, bytes, capital, signed } from "./words";
 
 const PRESETS: Record<string, Window> = {
@@ -32,6 +32,7 @@ export class ViewerPanel {
   readonly element = h("section", { class: "viewer", "aria-label": "Pictures" });
   private readonly canvas = h("canvas", { class: "stage", tabindex: "0", role: "img", "aria-label": "CT slice; arrow keys scroll" });
   private readonly over = h("div", { class: "over" });
+  private readonly letters = h("div", { class: "over", "aria-hidden": "true" });
   private readonly readout = h("output", { class: "readout" });
   private readonly slice = h("input", { type: "range", min: "1", max: "1", value: "1", "aria-label": "Slice" });
   private readonly lungs = h("input", { type: "range", min: "0", max: "100", value: String(100 * START.lungs) });
@@ -79,7 +80,7 @@ export class ViewerPanel {
       await this.instead("This browser cannot show volumes: it has no WebGL 2.");
       return;
     }
-    show(this.element, this.toolbar(), h("div", { class: "screen" }, this.canvas, this.strike, this.over, this.readout));
+    show(this.element, this.toolbar(), h("div", { class: "screen" }, this.canvas, this.letters, this.strike, this.over, this.readout));
     try {
       await this.load();
     } catch (error) {
@@ -120,6 +121,7 @@ export class ViewerPanel {
         window: PRESETS["Lung"] ?? { centre: -600, width: 1500 },
         onSpot: (spot) => this.read(spot),
         onWindow: (window) => this.tellWindow(window),
+        onDrawn: (letters) => this.write(letters),
       },
     );
     if (this.ends.signal.aborted) {
@@ -215,6 +217,18 @@ export class ViewerPanel {
     if (now > 0) this.before[name] = now;
     slider.value = now > 0 ? "0" : String(100 * this.before[name]);
     this.overlay();
+  }
+
+  private write(letters: readonly Letter[]): void {
+    const told = JSON.stringify(letters);
+    if (told === this.letters.dataset["told"]) return;
+    this.letters.dataset["told"] = told;
+    const spans = letters.map(({ edge, text, left, top }) => {
+      const span = h("span", { class: `letter ${edge}` }, text);
+      [span.style.left, span.style.top] = [`${left}px`, `${top}px`];
+      return span;
+    });
+    show(this.letters, ...spans);
   }
 
   private read(spot: Spot | null): void {
