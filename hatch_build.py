@@ -1,7 +1,7 @@
 """Builds the service's page from frontend/ into the package, for the wheel and the sdist.
 
-A source distribution brings the page along, so that npm is needed only in a git checkout. Editable installs are left
-alone: `make page` builds the page there.
+A source distribution brings the page along, so that npm is needed only in a git checkout. Editable installs
+are left alone: `make page` builds the page there.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PAGE = Path("src", "covid19net", "service", "page")
 MISSING = (
-    "npm was not found: this build has {has}. Install Node.js 20.19 or later with npm and build again; everything "
-    "but the page of `covid19net serve` works without it."
+    "npm was not found: this build has {has}. Install Node.js 20.19 or later with npm and build again; "
+    "everything but the page of `covid19net serve` works without it."
 )
 FAILED = "the page could not be built: `npm {command}` in frontend/ failed; its messages stand above"
 

@@ -19,8 +19,8 @@ import uvicorn
 PAGE = Path(__file__).parents[1] / "src" / "covid19net" / "service" / "page"
 # As strict as it gets: nothing inline, no evaluation, no WebAssembly, nothing from elsewhere.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 TIME = "2026-11-26T08:{:02d}:00Z"
