@@ -86,12 +86,12 @@ class Routes:
     def told(self, job: str) -> JSON:
         found = self.service.jobs[job]
         waiting = [key for key, other in self.service.jobs.items() if other["state"] == "queued"]
-        place = waiting.index(job) + 1 if job in waiting else None
+        place = waiting.index(job) if job in waiting else None
         return {"position": place, "followed_by": None, "files": job in self.service.folders} | found
 
     async def about(self, _: Request) -> Response:
         use = "Research software, not a medical device. Not for diagnosis or treatment."
-        limits = {"upload_limit_mb": 64, "upload_files": 500}
+        limits = {"megabytes": 64, "files": 500, "queue": 200}
         return JSONResponse(
             {"version": "0.1.0", "weights": "bundled", "demonstration": True, "intended_use": use}
             | {"roles": list(self.service.roles), "limits": limits}

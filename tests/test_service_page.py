@@ -18,15 +18,17 @@ from tests.cases import made_up_case
 from tests.page_server import PAGE, FakeService, serving
 
 CHROMIUM = Path("/usr/bin/chromium")
-ARGS = (
-    "--no-sandbox --disable-gpu --disable-quic --disable-background-networking --disable-component-update "
-    "--disable-sync --use-angle=swiftshader --enable-unsafe-swiftshader"
-).split()
-EXPECTED = (
-    "status of 401",
-    "status of 429",
-    "status of 404",
-)  # that Chromium reports of answers a test asks for
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+EXPECTED = ("status of 401", "status of 429", "status of 404")  # reported of answers that a test asks for
 SECONDS = 30_000  # milliseconds a slow machine may take
 
 pytestmark = [
@@ -121,7 +123,7 @@ def test_a_zip_that_is_dropped_is_sent_without_its_name(page, url, service):
     assert service.taken == [("bed <b>7</b>", ["000001.zip"])]
     assert page.locator(".scan a").inner_text() == "bed <b>7</b>"  # as text, not as an element
     assert page.locator(".scan b").count() == 0
-    assert page.locator(".badge.queued").inner_text() == "Queued, 1 in line"
+    assert page.locator(".badge.queued").inner_text() == "Queued, next"
 
 
 def test_a_folder_is_one_scan_and_what_is_refused_can_be_sent_again(page, url, service, tmp_path):
@@ -198,7 +200,7 @@ def test_slices_and_windows_change_the_picture(page, url, service, done):
 
 @pytest.mark.parametrize("key", ["a", "c"])
 def test_left_is_left(key, page, url, service, done):
-    """The heat of the case lies in the right lung: it is painted on the side of the letter R, which is the left."""
+    """The heat of the case lies in the right lung: it is painted beside the letter R, on the left."""
     open_case(page, url, service.add("done", done))
     page.keyboard.press(key)
     page.keyboard.press("g")  # its strongest place

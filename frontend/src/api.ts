@@ -38,7 +38,7 @@ export interface Service {
   demonstration?: boolean;
   intended_use?: string;
   roles?: string[];
-  limits?: Record<string, unknown>;
+  limits?: { megabytes?: number; files?: number; queue?: number };
 }
 
 export interface StoredFile {

@@ -16,7 +16,8 @@ const STAGES: Record<string, string> = {
 const WORDS = { queued: "Queued", running: "Running", done: "Done", failed: "Failed", cancelled: "Cancelled" };
 
 export function stateBadge(job: Job): HTMLElement {
-  const place = job.state === "queued" && job.position ? `, ${job.position} in line` : "";
+  const before = job.state === "queued" ? job.position : null;
+  const place = typeof before !== "number" ? "" : before > 0 ? `, ${before} before it` : ", next";
   return h("span", { class: `badge ${job.state}` }, `${WORDS[job.state] ?? job.state}${place}`);
 }
 

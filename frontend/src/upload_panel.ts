@@ -33,9 +33,8 @@ export function uploadPanel(service: Service): UploadPanel {
   return only;
 }
 
-function limitOf(service: Service, ...names: string[]): number {
-  const found = names.map((name) => service.limits?.[name]).find((value) => typeof value === "number");
-  return typeof found === "number" ? found : Number.POSITIVE_INFINITY;
+function limitOf(service: Service, name: "megabytes" | "files"): number {
+  return service.limits?.[name] ?? Number.POSITIVE_INFINITY;
 }
 
 function made(service: Service): UploadPanel {
@@ -44,8 +43,8 @@ function made(service: Service): UploadPanel {
   const label = h("input", { id: "label", type: "text", maxlength: String(LONGEST_LABEL), autocomplete: "off" });
   const folder = h("input", { type: "file", webkitdirectory: true, multiple: true, class: "unseen", tabindex: "-1", "aria-label": "Folder" });
   const files = h("input", { type: "file", multiple: true, class: "unseen", tabindex: "-1", "aria-label": "Zip or files" });
-  const largest = limitOf(service, "upload_limit_mb", "upload_mb") * 2 ** 20;
-  const most = limitOf(service, "upload_files");
+  const largest = limitOf(service, "megabytes") * 1e6;
+  const most = limitOf(service, "files");
 
   const take = (parcels: readonly Parcel[]): void => {
     const told = label.value.trim();
