@@ -1,4 +1,4 @@
-"""The page in a real browser, on a stand-in for the service: what a reader sees, and what leaves the browser."""
+"""The page in a real browser, on a stand-in for the service: what a reader sees, and what leaves it."""
 
 from collections.abc import Iterator
 from dataclasses import replace

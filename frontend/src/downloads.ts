@@ -86,6 +86,6 @@ function sentWords(send: Record<string, unknown>): string {
   };
   const what = told("object", "file", "name");
   const where = told("destination", "to");
-  const why = told("reason", "error");
+  const why = told("fault", "reason");
   return capital([what, where && `to ${where}:`, told("state", "status"), why && `(${why})`].filter(Boolean).join(" "));
 }
