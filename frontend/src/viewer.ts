@@ -414,13 +414,13 @@ export class Viewer {
     const dpr = this.canvas.width / Math.max(1, box.width);
     const scale = ((tile?.fovMM?.[0] ?? 0) / Math.max(1, tile?.leftTopWidthHeight?.[2] ?? 1)) * dpr;
     const [x = 0, y = 0, z = 0, zoom = 1] = this.nv.scene.pan2Dxyzmm;
-    const [across, up] = [dx * scale, -dy * scale];
+    const [across, up] = [dx * scale * zoom, -dy * scale * zoom]; // NiiVue moves before it zooms
     const moved: [number, number, number, number] =
       plane === "axial"
-        ? [x - across, y + up, z, zoom]
+        ? [x + across, y - up, z, zoom]
         : plane === "coronal"
-          ? [x - across, y, z + up, zoom]
-          : [x, y - across, z + up, zoom];
+          ? [x + across, y, z - up, zoom]
+          : [x, y + across, z - up, zoom];
     this.nv.setPan2Dxyzmm(moved);
   }
 }
