@@ -256,6 +256,17 @@ def test_warnings_come_first_and_a_doubtful_map_is_struck(page, url, service, tm
     assert page.locator(".strike").is_visible()
 
 
+def test_without_the_scan_the_picture_of_the_report_is_shown(page, url, service, tmp_path):
+    write_case(made_up_case(), tmp_path / "case")
+    page.goto(f"{url}/#/jobs/{service.add('done', tmp_path / 'case')}")
+    page.wait_for_selector("text=were not kept, or have expired")
+    assert (
+        page.locator("img.montage").evaluate("picture => picture.decode().then(() => picture.naturalWidth)")
+        > 100
+    )
+    assert page.locator("#evidence").is_visible()
+
+
 def test_a_token_is_asked_for_once_and_sent_in_the_header_only(page, url, service, done):
     service.secret = "s3cret-of-the-reader"
     job = service.add("done", done)
