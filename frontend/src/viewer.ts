@@ -2,10 +2,11 @@
 // NiiVue's handlers are switched off: they would reset the window on a double click and open files dropped on them.
 
 import { NVImage, Niivue, SHOW_RENDER, SLICE_TYPE, cmapper } from "@niivue/niivue";
+import { type Letter, lettersOf } from "./letters";
 import { place } from "./marks";
+import { listenToMouse } from "./mouse";
 
 export type Layout = "axial" | "coronal" | "sagittal" | "planes";
-export const LAYOUTS: readonly Layout[] = ["axial", "coronal", "sagittal", "planes"];
 
 export interface Window {
   centre: number; // HU
@@ -26,14 +27,6 @@ export interface Spot {
 }
 
 const AXES: Record<Spot["plane"], number> = { sagittal: 0, coronal: 1, axial: 2 };
-/** A letter at an edge of a picture; left and top in CSS pixels of the canvas. */
-export interface Letter {
-  edge: "left" | "right" | "top" | "bottom";
-  text: string;
-  left: number;
-  top: number;
-}
-
 const TYPES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
 const PLANES: readonly (Spot["plane"] | undefined)[] = ["axial", "coronal", "sagittal"]; // as NiiVue numbers them
 // Left, top, width and height of the pictures as shares of the canvas.
@@ -54,8 +47,6 @@ const FULL_HEAT = 50; // percent of the map's largest value from which heat cove
 const FADING = 1; // NiiVue's kind of colours that fade with the square of the value below that
 const CT = 0;
 const MAP = 1;
-const NOTCH = 80; // pixels that one notch of a mouse's wheel turns at least, for one slice
-const FINGER_TURN = 30; // pixels of a trackpad's turning that make one slice
 const ZOOM_STEP = 1.25;
 const LARGEST_ZOOM = 12;
 
@@ -67,7 +58,6 @@ export interface Volumes {
 
 export class Viewer {
   private layout: Layout = "axial";
-  private scrolled = 0;
   private pending = false;
   private readonly ends = new AbortController();
   private readonly opacities: [number, number] = [0, 0]; // of lungs and map, as asked for
@@ -115,8 +105,16 @@ export class Viewer {
     await nv.attachToCanvas(canvas, false);
     const viewer = new Viewer(nv, canvas, options.onSpot, options.onWindow, options.onDrawn, options.sidesKnown);
     await viewer.add(volumes, options.window);
-    viewer.listen();
+    viewer.follow();
     return viewer;
+  }
+
+  private follow(): void {
+    const { signal } = this.ends;
+    listenToMouse(this, this.canvas, signal);
+    const sizes = new ResizeObserver(() => setTimeout(() => this.draw(), 50)); // after NiiVue's own
+    sizes.observe(this.canvas);
+    signal.addEventListener("abort", () => sizes.disconnect());
   }
 
   private async add(volumes: Volumes, window: Window): Promise<void> {
@@ -189,34 +187,7 @@ export class Viewer {
       if (this.stale && ct) this.nv.refreshLayers(ct, CT);
       this.nv.drawScene();
       this.stale = false;
-      this.onDrawn(this.sidesKnown ? this.letters() : []);
-    });
-  }
-
-  /** Which way each edge of each picture lies in the patient, from where the picture really is in the scan. */
-  private letters(): Letter[] {
-    const nv = this.nv;
-    const dpr = this.canvas.width / Math.max(1, this.canvas.clientWidth);
-    return nv.screenSlices.flatMap(({ leftTopWidthHeight: [left = 0, top = 0, width = 0, height = 0] }, tile) => {
-      const place = (x: number, y: number): number[] => [
-        ...nv.frac2mm(nv.screenXY2TextureFrac(left + x * width, top + y * height, tile, false), 0, true),
-      ];
-      const edges: [Letter["edge"], number, number][] = [
-        ["left", 0.05, 0.5],
-        ["right", 0.95, 0.5],
-        ["top", 0.5, 0.05],
-        ["bottom", 0.5, 0.95],
-      ];
-      const middle = place(0.5, 0.5);
-      return edges.map(([edge, x, y]) => {
-        const way = place(x, y).map((mm, i) => mm - (middle[i] ?? 0));
-        const at = { left: (left + width / 2) / dpr, top: (top + height / 2) / dpr };
-        if (edge === "left") at.left = left / dpr;
-        if (edge === "right") at.left = (left + width) / dpr;
-        if (edge === "top") at.top = top / dpr;
-        if (edge === "bottom") at.top = (top + height) / dpr;
-        return { edge, text: letterOf(way), ...at };
-      });
+      this.onDrawn(this.sidesKnown ? lettersOf(this.nv, this.canvas) : []);
     });
   }
 
@@ -298,7 +269,8 @@ export class Viewer {
     this.nv.setPan2Dxyzmm([0, 0, 0, 1]);
   }
 
-  private tell(): void {
+  /** Reads off the place that was chosen. */
+  tell(): void {
     this.onSpot(this.spotAt(this.nv.scene.crosshairPos, this.plane));
   }
 
@@ -327,8 +299,8 @@ export class Viewer {
     };
   }
 
-  /** The picture under the pointer: its place among NiiVue's tiles, its plane and the place in the scan. */
-  private under(event: MouseEvent): { plane: Spot["plane"]; frac: ArrayLike<number> } | null {
+  /** The picture under the pointer: its plane, and the place in the scan; null beside all pictures. */
+  under(event: MouseEvent): { plane: Spot["plane"]; frac: ArrayLike<number> } | null {
     const box = this.canvas.getBoundingClientRect();
     const dpr = this.canvas.width / Math.max(1, box.width);
     const [x, y] = [(event.clientX - box.left) * dpr, (event.clientY - box.top) * dpr];
@@ -339,67 +311,15 @@ export class Viewer {
     return (frac[0] ?? -1) < 0 ? null : { plane, frac };
   }
 
-  private listen(): void {
-    const { canvas } = this;
-    const { signal } = this.ends;
-    canvas.addEventListener("wheel", (event) => this.wheel(event), { signal, passive: false });
-    canvas.addEventListener("contextmenu", (event) => event.preventDefault(), { signal });
-    canvas.addEventListener("pointerdown", (event) => this.press(event), { signal });
-    canvas.addEventListener("pointermove", (event) => this.hover(event), { signal });
-    canvas.addEventListener("pointerleave", () => this.tell(), { signal });
-    const sizes = new ResizeObserver(() => setTimeout(() => this.draw(), 50)); // after NiiVue's own
-    sizes.observe(canvas);
-    signal.addEventListener("abort", () => sizes.disconnect());
-  }
-
-  private wheel(event: WheelEvent): void {
-    event.preventDefault();
-    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 20 : 1;
-    if (event.ctrlKey) {
-      this.zoom(event.deltaY < 0 ? 1 : -1);
-      return;
-    }
-    const turned = event.deltaY * lines;
-    this.scrolled = Math.abs(turned) >= NOTCH ? Math.sign(turned) * FINGER_TURN : this.scrolled + turned;
-    const steps = Math.trunc(this.scrolled / FINGER_TURN);
-    if (steps === 0) return;
-    this.scrolled -= steps * FINGER_TURN;
-    this.step(-steps, this.under(event)?.plane ?? this.plane); // down is towards the feet
-  }
-
-  private hover(event: PointerEvent): void {
-    if (event.buttons !== 0) return;
+  /** Reads off the place under the pointer, or where none is, the one that was chosen. */
+  read(event: MouseEvent): void {
     const found = this.under(event);
     if (found) this.onSpot(this.spotAt(found.frac, found.plane));
     else this.tell();
   }
 
-  private press(event: PointerEvent): void {
-    this.canvas.focus({ preventScroll: true });
-    const ends = new AbortController();
-    const listening = { signal: AbortSignal.any([ends.signal, this.ends.signal]) };
-    let [x, y] = [event.clientX, event.clientY];
-    const move = (next: PointerEvent): void => {
-      this.drag(next, event, next.clientX - x, next.clientY - y);
-      [x, y] = [next.clientX, next.clientY];
-    };
-    this.canvas.setPointerCapture(event.pointerId);
-    this.canvas.addEventListener("pointermove", move, listening);
-    this.canvas.addEventListener("pointerup", () => ends.abort(), listening);
-    this.canvas.addEventListener("pointercancel", () => ends.abort(), listening);
-    if (event.button === 0 && !event.shiftKey) this.point(event);
-  }
-
-  /** Left sets the place, right (or with Alt) the window, middle (or with Shift) the part that is shown. */
-  private drag(event: PointerEvent, first: PointerEvent, dx: number, dy: number): void {
-    if (first.button === 2 || first.altKey) {
-      const { centre, width } = this.window;
-      this.window = { centre: centre + 2 * dy, width: Math.max(1, width + 2 * dx) };
-    } else if (first.button === 1 || first.shiftKey) this.pan(first, dx, dy);
-    else this.point(event);
-  }
-
-  private point(event: PointerEvent): void {
+  /** Chooses the place under the pointer. */
+  point(event: MouseEvent): void {
     const found = this.under(event);
     if (!found) return;
     this.nv.scene.crosshairPos = [found.frac[0] ?? 0, found.frac[1] ?? 0, found.frac[2] ?? 0];
@@ -407,28 +327,20 @@ export class Viewer {
     this.tell();
   }
 
-  private pan(first: PointerEvent, dx: number, dy: number): void {
-    const plane = this.under(first)?.plane ?? this.plane;
+  /** Moves the picture of a plane by CSS pixels. */
+  pan(plane: Spot["plane"], dx: number, dy: number): void {
     const tile = this.nv.screenSlices.find((slice) => PLANES[slice.axCorSag] === plane);
-    const box = this.canvas.getBoundingClientRect();
-    const dpr = this.canvas.width / Math.max(1, box.width);
-    const scale = ((tile?.fovMM?.[0] ?? 0) / Math.max(1, tile?.leftTopWidthHeight?.[2] ?? 1)) * dpr;
+    const dpr = this.canvas.width / Math.max(1, this.canvas.clientWidth);
     const [x = 0, y = 0, z = 0, zoom = 1] = this.nv.scene.pan2Dxyzmm;
-    const [across, up] = [dx * scale * zoom, -dy * scale * zoom]; // NiiVue moves before it zooms
-    const moved: [number, number, number, number] =
-      plane === "axial"
-        ? [x + across, y - up, z, zoom]
-        : plane === "coronal"
-          ? [x + across, y, z - up, zoom]
-          : [x, y + across, z - up, zoom];
-    this.nv.setPan2Dxyzmm(moved);
+    const scale = ((tile?.fovMM[0] ?? 0) / Math.max(1, tile?.leftTopWidthHeight[2] ?? 1)) * dpr * zoom; // it moves, then zooms
+    const [across, down] = [dx * scale, dy * scale];
+    const moved: Record<Spot["plane"], [number, number, number, number]> = {
+      axial: [x + across, y + down, z, zoom],
+      coronal: [x + across, y, z + down, zoom],
+      sagittal: [x, y + across, z + down, zoom],
+    };
+    this.nv.setPan2Dxyzmm(moved[plane]);
   }
-}
-
-/** The way in the patient that a step in RAS millimetres goes, mostly. */
-function letterOf(way: readonly number[]): string {
-  const axis = way.reduce((best, mm, i) => (Math.abs(mm) > Math.abs(way[best] ?? 0) ? i : best), 0);
-  return ((way[axis] ?? 0) > 0 ? ["R", "A", "H"] : ["L", "P", "F"])[axis] ?? "";
 }
 
 function limits({ centre, width }: Window): [number, number] {

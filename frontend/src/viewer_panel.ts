@@ -5,7 +5,8 @@ import * as api from "./api";
 import { h, show, svg } from "./dom";
 import type { Result } from "./result";
 import type { Shortcut } from "./shortcuts";
-import type { Layout, Letter, Spot, Viewer, Window } from "./viewer";
+import type { Letter } from "./letters";
+import type { Layout, Spot, Viewer, Window } from "./viewer";
 import { SPACE, bytes, capital, signed } from "./words";
 
 const PRESETS: Record<string, Window> = {
