@@ -223,7 +223,9 @@ def lung_image(volume: CTVolume, lungs: Overlay, box: Box | None = None) -> Lung
         weights = along_z[:, z.start - box.start[0] : z.stop - box.start[0]]
         return hu.min(), hu.max(), np.tensordot(weights, along_y @ hu @ along_x.T, 1)
 
-    for low, high, part in overlapped(resized, _chunks(box), cores()):  # added in order: the same sum each time
+    for low, high, part in overlapped(
+        resized, _chunks(box), cores()
+    ):  # added in order: the same sum each time
         lowest, highest = min(lowest, low), max(highest, high)
         image += part
     image = np.clip(image, lowest, highest)

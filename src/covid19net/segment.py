@@ -130,9 +130,9 @@ def lungs_on_ct(
     )
     below = np.nextafter(np.float32(LUNG_PROBABILITY), np.float32(0))
     out = np.zeros(volume.shape, np.uint8)
-    slices = np.flatnonzero(sides.any(axis=(1, 2)))
+    slices = [int(z) for z in np.flatnonzero(sides.any(axis=(1, 2)))]
     if there:
-        on_z = slice(int(slices[0]), int(slices[-1]) + 1)
+        on_z = slice(slices[0], slices[-1] + 1)
         out[on_z, on_y, on_x] = there.lungs_in(sides[on_z, y, x], (on_z, y, x), rows, columns)
         return Overlay(out, volume.affine)
 

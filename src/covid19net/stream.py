@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from itertools import islice
 import os
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _BLAS = Lock()
-_alone: list[object] = []  # one entry for each `one_blas_thread` under way; the first holds what to go back to
+_alone: list[Any] = []  # an entry for each `one_blas_thread` under way; the first knows what to go back to
 _cores: list[int] = []  # from `use_cores`
 
 
@@ -44,10 +44,9 @@ def one_blas_thread() -> Iterator[None]:
         yield
     finally:
         with _BLAS:
-            last = _alone[0] if len(_alone) == 1 else None
+            if len(_alone) == 1:
+                _alone[0].restore_original_limits()
             _alone.pop()
-            if last is not None:
-                last.restore_original_limits()  # type: ignore[attr-defined]
 
 
 def overlapped(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
