@@ -30,7 +30,7 @@ WALL_SIGMAS = 4.0  # elsewhere HU stay within this many sd of the mean lung HU (
 IMAGE_SHAPE = (48, 240, 360)  # (z, y, x) of the lung image
 WHOLE = (1, 1, 1)  # voxels of it that are one for a network trained at full size
 SMALLEST_WEIGHT = 1e-12  # of a voxel in a resized one; what is below adds 1e-9 HU at most
-CHUNK = 16  # slices worked on at a time, so that memory does not grow with the scan
+CHUNK = 8  # slices worked on at a time, so that memory does not grow with the scan
 
 
 @dataclass(frozen=True, eq=False)
