@@ -9,7 +9,7 @@ TORCH := torch==2.13.0
 PANGO := (apt-get update -qq && apt-get install -y -qq libpango-1.0-0 libpangoft2-1.0-0 >/dev/null) \
 	|| echo "PDFs need the system library Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
 
-.PHONY: demo test test-slow train-demo study-demo public-demo lint bench keras-oracle clean
+.PHONY: demo test test-slow train-demo study-demo public-demo lint bench performance keras-oracle clean
 
 $(VENV)/.base: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -73,6 +73,10 @@ keras-oracle: $(VENV)/.dev .venv-keras/.done
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_scan.py
+
+# The measured part of docs/performance.md, on this machine; an hour.
+performance: $(VENV)/.dev
+	$(BIN)/python benchmarks/performance.py
 
 clean:
 	rm -rf $(VENV) .venv-keras demo-output train-output study-output demo-public build dist
