@@ -9,6 +9,9 @@ TORCH := torch==2.13.0
 PANGO := (apt-get update -qq && apt-get install -y -qq libpango-1.0-0 libpangoft2-1.0-0 >/dev/null) \
 	|| echo "PDFs need the system library Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
 
+# Two processes of tests on two cores: threads of their own for each would wait for each other at full load.
+ONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
 .PHONY: demo test test-slow train-demo study-demo public-demo lint bench performance keras-oracle clean
 
 $(VENV)/.base: pyproject.toml
@@ -27,10 +30,10 @@ demo: $(VENV)/.base
 	$(BIN)/covid19net demo --out demo-output
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow and not network and not gpu" -n 2
+	$(ONE) $(BIN)/python -m pytest -m "not slow and not network and not gpu" -n 2
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "slow" -n 2
+	$(ONE) $(BIN)/python -m pytest -m "slow" -n 2
 
 # The two steps of training on synthetic patients, at reduced size, in under ten minutes on two cores. It learns from
 # the hospital with as many patients of both kinds (the paper's first validation set) and is judged on another.
