@@ -1,6 +1,6 @@
 """A case on disk: result.json, report.html, lungs.nii.gz, heatmap.nii.gz, montage.png.
 
-With a prognosis discharge.png as well, and report.pdf where it is asked for.
+With a prognosis discharge.png as well; report.pdf and ct.nii.gz where they are asked for.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,11 +25,13 @@ from covid19net.report.discharge import INTENDED_USE, MEANING, WITH_COMPETING, d
 from covid19net.report.montage import montage
 from covid19net.report.patient_page import case_page
 from covid19net.report.pdf import check_pdf, page_as_pdf
+from covid19net.volume import CTVolume
 
 SCHEMA = "covid19net-result/1.3"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "report.html", "result.json")
 DISCHARGE = "discharge.png"  # only with a prognosis
 PDF = "report.pdf"  # only where asked for
+SCAN = "ct.nii.gz"  # likewise
 DICOM = {  # only on request, of a scan read from DICOM
     "dicom/lungs.seg.dcm": "lung mask as DICOM segmentation, on the slices as acquired",
     "dicom/heatmap.pm.dcm": "heat map as DICOM parametric map, on the slices as acquired",
@@ -37,6 +39,7 @@ DICOM = {  # only on request, of a scan read from DICOM
     "dicom/montage.sc.dcm": "montage.png as DICOM secondary capture",
     "dicom/report.pdf.dcm": "report as DICOM encapsulated PDF",
 }
+NOT_ALWAYS = (PDF, DISCHARGE, SCAN, *DICOM)
 UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to the head)"
 
 
@@ -167,7 +170,7 @@ def _rounded(values: np.ndarray) -> list[float]:
 
 def written(folder: Path) -> list[str]:
     """The files of the case in a folder, what to look at first."""
-    names = ("report.html", PDF, "montage.png", DISCHARGE, *FILES, *DICOM)
+    names = ("report.html", PDF, "montage.png", DISCHARGE, *FILES, SCAN, *DICOM)
     return [name for name in dict.fromkeys(names) if (folder / name).exists()]
 
 
@@ -178,6 +181,7 @@ def write_case(
     *,
     identity: Mapping[str, str] | None = None,
     pdf: bool = False,
+    scan: bool = False,
 ) -> None:
     """Write the files of a case, five and those asked for; all of them, or none.
 
@@ -189,6 +193,7 @@ def write_case(
         also: writes files named in `DICOM` into the folder it is given, where the others are by then.
         identity: what the report calls the patient by, label -> value; None for a report that names nobody.
         pdf: write the report as PDF too.
+        scan: write the CT too, int16, for viewers of masks and maps.
 
     Raises:
         InputError: the folder cannot be made or written, or what a PDF needs is not installed.
@@ -209,13 +214,15 @@ def write_case(
                 pool.submit(lambda: montage(result).save(scratch / "montage.png", compress_level=1)),
                 pool.submit(_write_report, result, scratch, identity, pdf),
             ]
+            if scan:
+                jobs.append(pool.submit(_write_scan, result, scratch / SCAN))
             for job in jobs:
                 job.result()
         if also:
             also(scratch)
-        more = [name for name in (PDF, DISCHARGE, *DICOM) if (scratch / name).exists()]
+        more = [name for name in NOT_ALWAYS if (scratch / name).exists()]
         record = case_record(result)
-        about = {PDF: "report.html on paper"} | DICOM
+        about = {PDF: "report.html on paper", SCAN: f"the CT as read, whole HU, {UPRIGHT}"} | DICOM
         record["files"] |= {name: about[name] for name in more if name in about}
         text = json.dumps(record, indent=2, allow_nan=False)
         (scratch / "result.json").write_text(text + "\n")
@@ -231,11 +238,18 @@ def _put(scratch: Path, folder: Path, more: list[str]) -> None:
     for name in more:
         (folder / name).parent.mkdir(exist_ok=True)  # what is in its way is found before anything is replaced
     (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
-    for name in (PDF, DISCHARGE, *DICOM):  # they may be of an earlier result that had more
+    for name in NOT_ALWAYS:  # they may be of an earlier result that had more
         if (folder / name).parent.is_dir():
             (folder / name).unlink(missing_ok=True)
     for name in (*more, *FILES):
         (scratch / name).replace(folder / name)
+
+
+def _write_scan(result: CaseResult, path: Path) -> None:
+    volume = result.scan.volume
+    limits = np.iinfo(np.int16)
+    hu = np.clip(np.rint(volume.hu), limits.min, limits.max).astype(np.int16)
+    write_volume(CTVolume(hu, volume.affine), path)
 
 
 def _write_report(result: CaseResult, folder: Path, identity: Mapping[str, str] | None, pdf: bool) -> None:
