@@ -46,6 +46,11 @@ class Server:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     certificates: Path | None = None
 
+    @classmethod
+    def known_by(cls, url: str, authorization: str) -> "Server":
+        """A server that wants the header Authorization; an empty one is not sent."""
+        return cls(url, {"Authorization": authorization} if authorization else {})
+
     @property
     def name(self) -> str:
         """How faults call it: its host."""

@@ -1,6 +1,7 @@
 """Scans fetched from the PACS on request, by DICOMweb; each CT series becomes a job."""
 
-from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 from covid19net.errors import Covid19netError, InputError
 from covid19net.io.dicomweb import Limits, Server, fetch_instances, find_series
@@ -23,9 +24,12 @@ class Puller:
             intake: where series become jobs.
         """
         self._settings, self._intake = settings, intake
-        self._server = Server(settings.pacs or "")
+        self._server = Server.known_by(settings.pacs or "", settings.pacs_authorization)
         self._limits = Limits(settings.upload_files, settings.upload_limit_mb * 10**6)
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="dicom-pull")
+        self._wanted: SimpleQueue[tuple[str, str | None, str] | None] = SimpleQueue()
+        # Not a pool, whose threads hold up the end of the process: a pull may take an hour.
+        for _ in range(AT_ONCE):
+            Thread(target=self._work, name="dicom-pull", daemon=True).start()
 
     def begin(self, study: str, series: str | None, owner: str) -> None:
         """Fetch later, in another thread; what fails is logged.
@@ -35,11 +39,20 @@ class Puller:
             series: Series Instance UID; None for every CT series of the study but localizers.
             owner: of the jobs.
         """
-        self._threads.submit(self._attempt, study, series, owner)
+        self._wanted.put((study, series, owner))
 
     def stop(self) -> None:
         """Begin no more pulls; those that run end with the process."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        try:
+            while True:
+                self._wanted.get_nowait()
+        except Empty:
+            for _ in range(AT_ONCE):
+                self._wanted.put(None)
+
+    def _work(self) -> None:
+        while wanted := self._wanted.get():
+            self._attempt(*wanted)
 
     def pull(self, study: str, series: str | None, owner: str) -> tuple[str, ...]:
         """Fetch now.

@@ -147,7 +147,7 @@ def _by_stow(destination: Destination, files: Sequence[Path]) -> Iterator[str | 
     """Store files; for each in turn None, or why the destination does not have it."""
     for file in files:
         try:
-            store_files(Server(destination.url), [file])
+            store_files(Server.known_by(destination.url, destination.authorization), [file])
         except Covid19netError:
             yield "not stored by DICOMweb"
         else:
