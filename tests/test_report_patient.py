@@ -95,6 +95,22 @@ def test_hostile_text_is_shown_and_never_run():
     assert all(not name.startswith("on") for _, attributes in read.tags for name in attributes)
 
 
+def test_the_collections_behind_the_weights_are_cited():
+    """With licence and citation, by role; a network that names none has no such row."""
+    case, of = made_up_case(), {"licence": "CC BY 4.0", "citation": "Ning 2020"}
+    sources = [
+        {"collection": "ictcf", "title": "iCTCF", "role": "learned from", **of},
+        {"collection": "md", "title": "COVID-CT-MD", "role": "measured on", "licence": "unknown"},
+    ]
+    weights = case.provenance["weights"]
+    weights = weights | {"diagnosis": weights["diagnosis"] | {"sources": sources}}
+    told = Reader(case_page(replace(case, provenance=case.provenance | {"weights": weights})))
+    origin = told.section("origin")
+    assert "learned from: iCTCF (CC BY 4.0; Ning 2020); measured on: COVID-CT-MD (unknown)" in origin
+    assert "Data of the diagnosis network" in origin
+    assert "Data of the lung network" not in origin
+
+
 def test_readers_who_cannot_see_get_headings_language_and_texts_for_pictures():
     read = Reader(case_page(with_prognosis()))
     assert read.all("html") == [{"lang": "en"}]

@@ -62,7 +62,7 @@ def command(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, st
 
 @pytest.fixture(autouse=True)
 def quicker(monkeypatch):
-    """Figures in one form instead of three, as test_study_run has all; 6 slices to judge a lung network by."""
+    """Figures in one form instead of three, as test_study_run has all; few slices for the lungs."""
     monkeypatch.setattr("covid19net.report.figures.METADATA", {"svg": {"Date": None}})
     monkeypatch.setattr("covid19net.train.lung_cohort.SLICES", 6)
 
@@ -191,6 +191,9 @@ def weights_and_studies_are_there(recipe: Recipe) -> None:
     told = json.loads((result / "result.json").read_text())
     assert told["prognosis"]["risk"] is not None
     assert "weights-demonstration" in json.dumps(told)
+    for name, weights in (("lungs", found.lungs), ("diagnosis", found.diagnosis)):
+        assert told["provenance"]["weights"][name]["sources"] == weights.card.sources != []
+    assert "phantoms in the layout of iCTCF (HUST-19)" in (result / "report.html").read_text()
 
 
 def another_run_does_nothing(recipe: Recipe) -> None:

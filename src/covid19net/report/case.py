@@ -26,7 +26,7 @@ from covid19net.report.montage import montage
 from covid19net.report.patient_page import case_page
 from covid19net.report.pdf import check_pdf, page_as_pdf
 
-SCHEMA = "covid19net-result/1.3"
+SCHEMA = "covid19net-result/1.4"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "report.html", "result.json")
 DISCHARGE = "discharge.png"  # only with a prognosis
 PDF = "report.pdf"  # only where asked for
@@ -44,8 +44,10 @@ def case_record(result: CaseResult) -> dict[str, Any]:
     """The result as plain values for JSON; nothing in it names a person or a file.
 
     Units: millimetres, millilitres, seconds, years; affines go from indices (z, y, x) to LPS. The feature
-    distance is null where the weights know nothing of their training images. The prognosis is null where
-    there is none: "prognosis_missing" then says what it needed, or is empty without a prognostic model.
+    distance is null where the weights know nothing of their training images. Each network's "sources" are the
+    collections it learned from or was measured on, as its card has them, with licence and citation. The
+    prognosis is null where there is none: "prognosis_missing" then says what it needed, or is empty without
+    a prognostic model.
     """
     volume = result.scan.volume
     right, left = result.lung_millilitres

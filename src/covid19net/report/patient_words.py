@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from covid19net.cohort import source_from
+from covid19net.cohort.sources import LEARNED
 from covid19net.diagnose import Decision
 from covid19net.pipeline import CaseResult
 from covid19net.prognosis.model import Prognosis
@@ -202,6 +204,7 @@ def origin_of(result: CaseResult) -> list[tuple[str, str]]:
     weights, engine = _mapping(made.get("weights")), _mapping(made.get("engine"))
     networks = [("Diagnosis network", weights.get("diagnosis")), ("Lung network", weights.get("lungs"))]
     rows = [(label, _card(_mapping(card))) for label, card in networks]
+    rows += [(f"Data of the {label.lower()}", _sources(_mapping(card))) for label, card in networks]
     model = _mapping(made.get("prognosis"))
     rows.append(("Prognostic model", _card(model) if model else ""))
     engines = [f"{name} with {_engine(_mapping(engine[name]))}" for name in ("diagnosis", "lungs") if engine]
@@ -224,6 +227,14 @@ def _card(card: dict[str, Any]) -> str:
         f"learned from: {shortened(card['training_data'])}" if card.get("training_data") else "",
     ]
     return "; ".join(filter(None, parts))
+
+
+def _sources(card: dict[str, Any]) -> str:
+    """The collections behind a network by their role, each with licence and citation."""
+    said: dict[str, list[str]] = {}
+    for source in map(source_from, card.get("sources", [])):
+        said.setdefault(source.role or LEARNED, []).append(str(source))
+    return "; ".join(f"{role}: {', '.join(names)}" for role, names in said.items())
 
 
 def _engine(engine: dict[str, Any]) -> str:
