@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.headers import facts_of, first_slice
 from covid19net.collections.layout import Record, entries, number, search, sex_of, table_with
 from covid19net.errors import InputError
@@ -18,7 +18,7 @@ SEVERITY = {"mild": "mild", "regular": "mild", "severe": "severe", "critically i
 DIED = {"deceased": "yes", "cured": "no"}  # else unknown
 
 
-def gather(folder: Path, _made: Path) -> Gathered:
+def gather(folder: Path, _made: Path, _progress: Progress) -> Gathered:
     """Patients whose class is certain and whose CT is there.
 
     Raises:
