@@ -90,8 +90,11 @@ def case_record(result: CaseResult) -> dict[str, Any]:
     }
 
 
-def read_record(path: Path) -> tuple[np.ndarray, str]:
-    """The DL features of a stored case, float64, (64,), and the SHA-256 of the weights they are from.
+def read_record(path: Path) -> tuple[np.ndarray, str, bool]:
+    """The DL features of a stored case, float64, (64,), and of what weights they are.
+
+    Returns:
+        The features, the SHA-256 of the diagnosis weights, and whether these are demonstration weights.
 
     Raises:
         InputError: no such file, or no record of a case.
@@ -99,14 +102,15 @@ def read_record(path: Path) -> tuple[np.ndarray, str]:
     try:
         record = json.loads(path.read_text())
         features = np.array(record["features"], np.float64)
-        sha256 = str(record["provenance"]["weights"]["diagnosis"]["sha256"])
+        weights = record["provenance"]["weights"]["diagnosis"]
+        sha256, demonstration = str(weights["sha256"]), bool(weights.get("demonstration", False))
     except OSError as error:
         raise InputError(f"{path.name}: cannot be read") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path.name}: no result.json of a scan") from error
     if features.shape != (64,) or not np.isfinite(features).all():
         raise InputError(f"{path.name}: no 64 features")
-    return features, sha256
+    return features, sha256, demonstration
 
 
 def _prognosis_record(prognosis: Prognosis, provenance: Mapping[str, object]) -> dict[str, Any]:
