@@ -1,6 +1,7 @@
 """The page on paper, read back with PDFium."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -90,6 +91,23 @@ def test_nothing_is_fetched_for_a_pdf(tmp_path):
 def test_the_record_names_the_pdf(tmp_path):
     write_case(made_up_case(), tmp_path, pdf=True)
     assert json.loads((tmp_path / "result.json").read_text())["files"]["report.pdf"] == "report.html on paper"
+
+
+@needs_pango
+def test_a_report_of_another_day_is_the_same_bytes(tmp_path):
+    """Ten years on by the clock of Python; else the PDF in DICOM would be another object."""
+    script = "from pathlib import Path; import sys; from tests.cases import made_up_case\n"
+    script += "from covid19net.report.case import write_case\n"
+    script += "write_case(made_up_case(), Path(sys.argv[1]), pdf=True)\n"
+    later = "import time, datetime; now = time.time; time.time = lambda: now() + 3.2e8\n"
+    later += (
+        "class Day(datetime.date):\n    today = classmethod(lambda day: day.fromtimestamp(time.time()))\n"
+    )
+    later += "datetime.date = Day\n"
+    for name, code in (("now", script), ("later", later + script)):
+        subprocess.run([sys.executable, "-c", code, tmp_path / name], check=True)
+    for name in (PDF, "report.html"):
+        assert (tmp_path / "now" / name).read_bytes() == (tmp_path / "later" / name).read_bytes()
 
 
 def test_the_pdf_comes_and_goes_with_the_wish_for_it(tmp_path):

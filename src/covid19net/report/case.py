@@ -5,7 +5,6 @@ With a prognosis discharge.png as well, and report.pdf where it is asked for.
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 import json
 from pathlib import Path
 import shutil
@@ -248,7 +247,7 @@ def _write_report(result: CaseResult, folder: Path, identity: Mapping[str, str] 
     """The report, and the picture of the prognosis; one after the other, as Matplotlib is not for threads."""
     if result.prognosis:
         discharge_picture(result.prognosis, folder / DISCHARGE)
-    page = case_page(result, identity=identity, made=date.today())
+    page = case_page(result, identity=identity)
     (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
     if pdf:
         (folder / PDF).write_bytes(page_as_pdf(page))

@@ -148,8 +148,8 @@ def people_of(result: CaseResult) -> str:
     return ", ".join(filter(None, (years, sex, ill)))
 
 
-def facts_of(result: CaseResult, made: str) -> list[tuple[str, str]]:
-    """What the head of the page says of report and scan."""
+def facts_of(result: CaseResult) -> list[tuple[str, str]]:
+    """What the head of the page says of patient and scan."""
     volume, headers = result.scan.volume, result.scan.headers
     spacing, shape = volume.spacing, volume.shape
     kvp, kernel = headers.get("kvp"), headers.get("kernel")
@@ -160,7 +160,6 @@ def facts_of(result: CaseResult, made: str) -> list[tuple[str, str]]:
         f"{thick:.2g}{SPACE}mm thick" if thick else "",
     )
     facts = {
-        "Report of": made,
         "Patient": people_of(result),
         "Scan (SHA-256)": headers.get("scan_sha256", "")[:12],
         "Slices": f"{shape[0]}, every {spacing[0]:.3g}{SPACE}mm",
