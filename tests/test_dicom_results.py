@@ -253,6 +253,22 @@ def test_the_same_result_gives_the_same_bytes_and_anything_else_other_uids(case,
         assert {name for name in DICOM if third[name][1] != first[name][1]} == expected, what
 
 
+def test_a_deflated_heat_map_is_the_same_object_and_small(case, folder, tmp_path):
+    """Read by pydicom, and by dcmtk, whose form of it without compression dciodvfy finds no error in."""
+    write_dicom_results(case, tmp_path, pdf=b"%PDF-1.4\n%%EOF\n", deflate=True)
+    small, whole = tmp_path / HEAT, folder / HEAT
+    assert small.stat().st_size < whole.stat().st_size / 20
+    one, other = pydicom.dcmread(small), pydicom.dcmread(whole)
+    assert one.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99"  # PS3.6 A-1
+    assert one == other
+    for name in set(DICOM) - {HEAT}:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    assert tool("dcmconv", "+te", small, tmp_path / "whole.dcm").returncode == 0
+    assert pydicom.dcmread(tmp_path / "whole.dcm").FloatPixelData == other.FloatPixelData
+    done = tool("dciodvfy", tmp_path / "whole.dcm")
+    assert [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")] == []
+
+
 def test_another_scan_of_the_same_values_gives_other_uids(folder, tmp_path):
     first = uids({name: pydicom.dcmread(folder / name) for name in DICOM})
     other = with_prognosis(dicom_case(tmp_path / "ct", DEMO))

@@ -17,11 +17,13 @@ class Output:
         pdf: the report as PDF.
         dicom: DICOM results for the scan's own study.
         identify: whether the report names the patient.
+        deflate: the heat map in DICOM deflated.
     """
 
     pdf: bool = False
     dicom: bool = False
     identify: bool = False
+    deflate: bool = False
 
     def check(self, scan: "Scan") -> None:
         """Refuse a scan that cannot be written so, before it is analyzed.
@@ -46,7 +48,9 @@ class Output:
 
         def dicom(unfinished: Path) -> None:
             report = (unfinished / PDF).read_bytes() if self.pdf else None
-            write_dicom_results(result, unfinished, pdf=report, identified=self.identify)
+            write_dicom_results(
+                result, unfinished, pdf=report, identified=self.identify, deflate=self.deflate
+            )
 
         identity = identity_of(result.scan.origin) if self.identify else None
         write_case(result, folder, dicom if self.dicom else None, identity=identity, pdf=self.pdf)
