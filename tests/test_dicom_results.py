@@ -82,6 +82,17 @@ def test_dsr2html_renders_the_numbers(folder):
         assert text in done.stdout.replace("&#39;", "'"), text
 
 
+def test_a_number_in_the_report_stands_beside_its_name(folder, found):
+    """Items of containers that are CONTINUOUS are shown as running text, their names left out."""
+    containers = [found[NUMBERS], *items(found[NUMBERS], "CONTAINER")]
+    assert {each.ContinuityOfContent for each in containers} == {"SEPARATE"}
+    told = tool("dsr2html", folder / NUMBERS).stdout
+    for name, value in (("Probability", "0.37"), ("Threshold Value", "0.8"), ("Volume", "1890.0")):
+        assert re.search(
+            rf"{name}:?</b>\s*(<br>)?\s*<span class=\"num\">{value}|{name}.{{0,40}}{value}", told, re.S
+        )
+
+
 def test_they_are_in_the_study_of_the_scan_each_a_series_of_its_own(found, case):
     origin = case.scan.origin
     for dataset in found.values():

@@ -1,5 +1,6 @@
 """The page on paper, read back with PDFium."""
 
+from dataclasses import replace
 import json
 import subprocess
 import sys
@@ -8,11 +9,13 @@ import pytest
 
 from covid19net.cli import main
 from covid19net.errors import InputError
+from covid19net.prognosis.model import Clinical, predict
 from covid19net.report.case import FILES, PDF, write_case
 from covid19net.report.patient_page import case_page
 from covid19net.report.pdf import check_pdf, page_as_pdf
 from covid19net.volume import Finding
 from tests.cases import made_up_case
+from tests.prognostic_models import made_up_model
 
 pypdfium2 = pytest.importorskip("pypdfium2")
 
@@ -45,6 +48,15 @@ def test_the_report_is_two_sheets_of_a4(pages):
     assert len(document) <= 2
     for page in document:
         assert page.get_size() == pytest.approx(A4, abs=1)
+
+
+@needs_pango
+def test_a_report_with_a_doubted_prognosis_is_two_sheets_as_well():
+    doubt = Finding("prognosis-not-covid", "the scan is negative: it holds for patients with COVID-19 only")
+    case = made_up_case(Finding("weights-demonstration", "trained on synthetic images"), doubt)
+    prognosis = predict(made_up_model(), case.features, Clinical(60, "F", True))
+    case = replace(case, prognosis=prognosis)
+    assert len(texts(page_as_pdf(case_page(case)))) == 2
 
 
 def test_every_sheet_says_which_scan_and_what_it_is_not(pages):
