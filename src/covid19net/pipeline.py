@@ -149,7 +149,9 @@ def _timed(seconds: dict[str, float], stage: str, progress: Progress | None) -> 
 
 
 def _card_of(card: Card) -> dict[str, object]:
-    keys = ("name", "task", "network", "sha256", "licence", "origin", "training_data", "demonstration")
+    keys = (
+        "name", "task", "network", "sha256", "licence", "origin", "training_data", "demonstration", "sources",
+    )  # fmt: skip
     return {key: getattr(card, key) for key in keys}
 
 

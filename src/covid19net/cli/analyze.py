@@ -59,6 +59,12 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     dicom: Annotated[
         bool, typer.Option("--dicom", help="DICOM results too, in OUT/dicom, for the study of the scan.")
     ] = False,
+    deflate: Annotated[
+        bool,
+        typer.Option(
+            "--deflate", help="With --dicom: the heat map a fiftieth of its size; not every PACS takes it."
+        ),
+    ] = False,
     home: HomeOption = None,
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Write the report as PDF too (needs the extra 'pdf').")
@@ -92,11 +98,13 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         raise InputError("--age, --sex and --comorbidity are one patient's: give one scan with them")
     if evidence not in ("basic", "full"):
         raise InputError(f"--evidence {evidence}: choose basic or full")
+    if deflate and not dicom:
+        raise InputError("--deflate is of the DICOM results: give --dicom with it")
     prognostic = find_model(prognosis)
     models = load_models(weights, device=device, home=home_of(home), cache=cache_folder())
     output = Output(
         pdf=pdf, dicom=dicom, dicom_if_possible=dicom_if_possible, identify=identify, scan=keep_scan,
-        progress=progress_file,
+        progress=progress_file, deflate=deflate,
     )  # fmt: skip
     codes: list[int] = []
     for number, scan in enumerate(scans, start=1):

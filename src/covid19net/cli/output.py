@@ -22,6 +22,7 @@ class Output:
         scan: the CT itself, for viewers.
         identify: whether the report names the patient.
         progress: file in which another process reads how far the analysis is.
+        deflate: the heat map in DICOM deflated.
     """
 
     pdf: bool = False
@@ -30,6 +31,7 @@ class Output:
     scan: bool = False
     identify: bool = False
     progress: Path | None = None
+    deflate: bool = False
 
     def check(self, scan: "Scan") -> None:
         """Refuse a scan that cannot be written so, before it is analyzed.
@@ -51,7 +53,9 @@ class Output:
 
         def dicom(unfinished: Path) -> None:
             report = (unfinished / PDF).read_bytes() if self.pdf else None
-            write_dicom_results(result, unfinished, pdf=report, identified=self.identify)
+            write_dicom_results(
+                result, unfinished, pdf=report, identified=self.identify, deflate=self.deflate
+            )
 
         identity = identity_of(result.scan.origin) if self.identify else None
         also = dicom if self._dicom_of(result.scan) else None

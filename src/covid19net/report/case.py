@@ -5,7 +5,6 @@ With a prognosis discharge.png as well; report.pdf and ct.nii.gz where they are 
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 import json
 from pathlib import Path
 import shutil
@@ -27,7 +26,7 @@ from covid19net.report.patient_page import case_page
 from covid19net.report.pdf import check_pdf, page_as_pdf
 from covid19net.volume import CTVolume
 
-SCHEMA = "covid19net-result/1.3"
+SCHEMA = "covid19net-result/1.4"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "report.html", "result.json")
 DISCHARGE = "discharge.png"  # only with a prognosis
 PDF = "report.pdf"  # only where asked for
@@ -47,8 +46,10 @@ def case_record(result: CaseResult) -> dict[str, Any]:
     """The result as plain values for JSON; nothing in it names a person or a file.
 
     Units: millimetres, millilitres, seconds, years; affines go from indices (z, y, x) to LPS. The feature
-    distance is null where the weights know nothing of their training images. The prognosis is null where
-    there is none: "prognosis_missing" then says what it needed, or is empty without a prognostic model.
+    distance is null where the weights know nothing of their training images. Each network's "sources" are the
+    collections it learned from or was measured on, as its card has them, with licence and citation. The
+    prognosis is null where there is none: "prognosis_missing" then says what it needed, or is empty without
+    a prognostic model.
     """
     volume = result.scan.volume
     right, left = result.lung_millilitres
@@ -91,8 +92,11 @@ def case_record(result: CaseResult) -> dict[str, Any]:
     }
 
 
-def read_record(path: Path) -> tuple[np.ndarray, str]:
-    """The DL features of a stored case, float64, (64,), and the SHA-256 of the weights they are from.
+def read_record(path: Path) -> tuple[np.ndarray, str, bool]:
+    """The DL features of a stored case, float64, (64,), and of what weights they are.
+
+    Returns:
+        The features, the SHA-256 of the diagnosis weights, and whether these are demonstration weights.
 
     Raises:
         InputError: no such file, or no record of a case.
@@ -100,14 +104,15 @@ def read_record(path: Path) -> tuple[np.ndarray, str]:
     try:
         record = json.loads(path.read_text())
         features = np.array(record["features"], np.float64)
-        sha256 = str(record["provenance"]["weights"]["diagnosis"]["sha256"])
+        weights = record["provenance"]["weights"]["diagnosis"]
+        sha256, demonstration = str(weights["sha256"]), bool(weights.get("demonstration", False))
     except OSError as error:
         raise InputError(f"{path.name}: cannot be read") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path.name}: no result.json of a scan") from error
     if features.shape != (64,) or not np.isfinite(features).all():
         raise InputError(f"{path.name}: no 64 features")
-    return features, sha256
+    return features, sha256, demonstration
 
 
 def _prognosis_record(prognosis: Prognosis, provenance: Mapping[str, object]) -> dict[str, Any]:
@@ -256,7 +261,7 @@ def _write_report(result: CaseResult, folder: Path, identity: Mapping[str, str] 
     """The report, and the picture of the prognosis; one after the other, as Matplotlib is not for threads."""
     if result.prognosis:
         discharge_picture(result.prognosis, folder / DISCHARGE)
-    page = case_page(result, identity=identity, made=date.today())
+    page = case_page(result, identity=identity)
     (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
     if pdf:
         (folder / PDF).write_bytes(page_as_pdf(page))
