@@ -71,7 +71,7 @@ class RayCrew:
         there = self._ray.cluster_resources()
         places = there.get("GPU", 0) if on_gpu else there.get("CPU", 1) // plan.threads
         workers = workers or max(int(places), 1)
-        self._actor: Any = ray.remote(Actor).options(
+        self._actor = self._ray.remote(Actor).options(
             num_cpus=plan.threads,
             num_gpus=1 if on_gpu else 0,
             max_concurrency=plan.together,

@@ -17,7 +17,7 @@ from covid19net.volume import Scan
 ABSENT = "there is no such file or folder"
 SCAN = "the scan"  # what it is called in the reason of a failure
 PART = "a file"
-FETCHED = "series"  # folder of a series that was fetched
+FETCHED = "fetched-series"  # folder of one
 _SERIES = re.compile(r"dicomweb:(https?://.+)/studies/([0-9.]+)/series/([0-9.]+)/?")
 
 
@@ -82,10 +82,12 @@ class Input:
     def reason(self, fault: Covid19netError) -> str:
         """Why the scan could not be analyzed, without the names of its files: they can name a person."""
         text, path = str(fault), Path(self._case.scan)
-        if self._fetched is not None:
+        if self._case.scan.startswith(DICOMWEB):
+            if self._fetched is None:
+                return text  # names the server alone
             path = Path(self._fetched.name) / FETCHED
-        for name, instead in ((str(path), SCAN), (path.name, SCAN)):
-            text = _replaced(text, name, instead)
+        for name in (str(path), path.name):
+            text = _replaced(text, name, SCAN)
         try:
             with open_path(path) as found:
                 names = {part for source in found.sources for part in (source.name, Path(source.name).name)}

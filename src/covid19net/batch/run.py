@@ -14,7 +14,7 @@ from covid19net.batch.plan import Plan, identity_of
 from covid19net.batch.rows import Spool, kind_of, write_csv, write_parquet
 from covid19net.batch.schedule import Crew, work_through
 from covid19net.batch.store import Row
-from covid19net.batch.worker import lost
+from covid19net.batch.worker import Open, Worker, lost
 from covid19net.engine import choose_device
 from covid19net.errors import InputError
 from covid19net.io.files import write_fault
@@ -74,6 +74,7 @@ def run_batch(
     workers: int | None = None,
     ray: str | None = None,
     progress: Progress | None = None,
+    opening: Open = Worker,
 ) -> Summary:
     """Analyze every scan of a manifest that has no result yet, and write the table of all.
 
@@ -83,6 +84,7 @@ def run_batch(
         workers: processes, or actors of Ray; None: as many as there are cores, as far as memory goes.
         ray: address of a Ray cluster, "local" for one made for the batch; None: processes of this machine.
         progress: called with cases done, failed ones among them, and cases in all.
+        opening: makes what does the work of a worker, in its process.
 
     Raises:
         InputError: manifest or options at fault, or another batch is writing to the same folder.
@@ -97,7 +99,7 @@ def run_batch(
     with (
         alone_in(plan.out),
         Spool(plan.out, summary.count) as spool,
-        crew_of(plan, identity, workers, ray) as crew,
+        _crew(plan, identity, workers, ray, opening) as crew,
     ):
         for case, outcome in work_through(cases_of(manifest), crew):
             row, again = outcome or lost(case, plan, identity)
@@ -138,13 +140,13 @@ def settled(plan: Plan, workers: int | None, ray: str | None) -> Plan:
 
 
 @contextmanager
-def crew_of(plan: Plan, identity: str, workers: int | None, ray: str | None) -> Iterator[Crew]:
+def _crew(plan: Plan, identity: str, workers: int | None, ray: str | None, opening: Open) -> Iterator[Crew]:
     """The workers of a batch."""
     if ray is None:
-        with LocalCrew(plan, identity, workers or default_workers(plan.device)) as processes:
+        with LocalCrew(plan, identity, workers or default_workers(plan.device), opening) as processes:
             yield processes
     else:
-        with RayCrew(plan, identity, ray, workers) as actors:
+        with RayCrew(plan, identity, ray, workers, opening) as actors:
             yield actors
 
 

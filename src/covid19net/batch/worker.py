@@ -84,9 +84,10 @@ class Worker:
         """
         folder = folder_of(self._plan.out, case.name)
         stored = read_stored(folder)
-        with Input(case, self._plan, None if self._plan.verify else stored) as found:
+        kept = stored is not None and (stored.row["status"] == "done" or not self._plan.retry_failed)
+        with Input(case, self._plan, stored if kept and not self._plan.verify else None) as found:
             key = key_of(case, found.content, self._identity)
-            if stored and stored.key == key and self._is_kept(stored):
+            if stored and kept and stored.key == key:
                 if stored.signature != found.signature:
                     sign_again(folder, replace(stored, signature=found.signature))
                 return Outcome(stored.row, again=True)
@@ -97,9 +98,6 @@ class Worker:
             finally:
                 shutil.rmtree(made, ignore_errors=True)
         return Outcome(row, again=False)
-
-    def _is_kept(self, stored: Stored) -> bool:
-        return stored.row["status"] == "done" or not self._plan.retry_failed
 
     def _opened(self) -> Models:
         """The networks, opened when first needed: a batch that is all there needs none."""
