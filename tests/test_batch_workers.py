@@ -124,7 +124,8 @@ def test_a_worker_that_dies_takes_nothing_with_it(ray, tmp_path):
         pytest.importorskip("ray")
     names = ["ONCE", "A", "B", "C", "D", "KILL", "E"]
     make_cohort(tmp_path, names)
-    (tmp_path / "m.csv").open("a").write("GONE,nowhere.nii.gz\n")
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(manifest.read_text() + "GONE,nowhere.nii.gz\n")
     seen = []
     summary = run_batch(
         tmp_path / "m.csv", plan_in(tmp_path), workers=2, ray=ray, opening=Deadly,

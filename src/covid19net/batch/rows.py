@@ -39,7 +39,7 @@ COLUMNS = (
     "distance", "findings", "lungs_ml", "right_ml", "left_ml", "mean_hu", "ground_glass", "consolidation",
     "risk", "group", "expected_days", "weights", "scan_sha256", *FEATURES,
 )  # fmt: skip
-TOGETHER = 10_000  # rows of Parquet in one group
+TOGETHER = 2_000  # rows of Parquet in one group
 _NUMBER = re.compile(r"\d+([.,]\d+)*")
 
 
