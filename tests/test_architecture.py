@@ -22,6 +22,7 @@ LAYERS = [
     {"pipeline", "collections"},
     {"train", "report", "synthetic"},
     {"study", "dicom_results"},
+    {"output"},
     {"reproduce", "batch", "service"},
     {"cli"},
 ]

@@ -49,3 +49,15 @@ def naming(name: str) -> Iterator[None]:
         if name in str(error):
             raise
         raise type(error)(f"{name}: {error}") from error
+
+
+def fault_from(error: Exception) -> Covid19netError:
+    """An error as one that people can be told; a fault of ours becomes a line that says so."""
+    if isinstance(error, Covid19netError):
+        return error
+    if isinstance(error, MemoryError):
+        return ResourceError("not enough memory")
+    return Covid19netError(
+        f"unexpected fault ({type(error).__name__}); please report it with what `python -X dev -m "
+        "covid19net.cli` shows"
+    )

@@ -63,6 +63,8 @@ def write_features(patients: Sequence[Patient], found: Mapping[str, Analysis], p
 def read_features(path: Path) -> dict[str, Analysis]:
     """Read stored analyses as `write_features` writes them; what follows the features may be absent.
 
+    The table of `covid19net batch` is one too; its failed scans are left out.
+
     Raises:
         InputError: no such file, a column that is missing, a double id, or a cell that is no number, by row.
     """
@@ -76,6 +78,8 @@ def read_features(path: Path) -> dict[str, Analysis]:
         if not any(cell.strip() for cell in cells):
             continue
         row = {name: cell.strip() for name, cell in zip(names, cells, strict=False)}
+        if row.get("status") == "failed":  # in the table of a batch, which has a row for every scan
+            continue
         place = f"{path.name}: row {number}"
         patient_id = row.get("patient_id", "")
         if patient_id in found:

@@ -114,6 +114,7 @@ def load_models(
     device: str = "auto",
     home: Path | None = None,
     cache: Path | None = None,
+    threads: int | None = None,
 ) -> Models:
     """Open both networks of a weight set.
 
@@ -123,6 +124,7 @@ def load_models(
         device: "auto", "cpu", "cuda", "mps" or "torch-cpu".
         home: folder of installed sets.
         cache: where to keep the converted form of weights whose own folder cannot be written.
+        threads: of the CPU, for the networks; None: every core. They change no result.
 
     Raises:
         WeightsError: no such set, or a damaged file.
@@ -132,8 +134,8 @@ def load_models(
     if lungs is not None:
         found = replace(found, lungs=lung_weights(lungs, home))
     chosen = choose_device(device)
-    lung_network = open_lungs(found.lungs, chosen, cache=cache)
-    diagnosis = open_diagnosis(found.diagnosis, chosen, cache=cache)
+    lung_network = open_lungs(found.lungs, chosen, threads=threads, cache=cache)
+    diagnosis = open_diagnosis(found.diagnosis, chosen, threads=threads, cache=cache)
     return Models(lung_network, diagnosis, found, chosen, load_reference(found.diagnosis))
 
 

@@ -1,12 +1,13 @@
 """Tables as files: CSV in, and for people out to the console, HTML, LaTeX and CSV."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 import csv
 from dataclasses import dataclass
 import errno
 from html import escape
 import io
+from itertools import chain
 from pathlib import Path
 import re
 
@@ -187,6 +188,38 @@ def read_cells(path: Path) -> tuple[list[list[str]], bool]:
     if not rows or not any(rows[0]):
         raise InputError(f"{path.name}: empty, or without a header")
     return [[as_meant(cell) for cell in row] for row in rows], delimiter == ";"
+
+
+def rows_of(path: Path) -> Iterator[tuple[list[str], bool]]:
+    """Rows of a CSV of any length, one after the other, the header first.
+
+    Yields:
+        Cells as `read_cells` gives them, and whether numbers may have decimal commas.
+
+    Raises:
+        InputError: no such file, not text, not a table, or no header.
+    """
+    number = 0
+    try:
+        with path.open("rb") as file:
+            coding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        with path.open(encoding=coding, newline="") as lines:
+            first = lines.readline()
+            delimiter, _ = _delimited(first)
+            named = _SEPARATOR.fullmatch(first.strip().strip('"')) is not None
+            source = lines if named else chain([first], lines)
+            for number, cells in enumerate(csv.reader(source, delimiter=delimiter, strict=True), start=1):
+                if number == 1 and not any(cells):
+                    raise InputError(f"{path.name}: empty, or without a header")
+                yield [as_meant(cell) for cell in cells], delimiter == ";"
+    except OSError as error:
+        raise InputError(f"{path.name or path}: {(error.strerror or 'cannot be read').lower()}") from error
+    except UnicodeError as error:
+        raise InputError(f"{path.name}: not text in UTF-8 or UTF-16; save it as CSV UTF-8") from error
+    except csv.Error as error:
+        raise InputError(f"{path.name}: not a CSV table: row {number + 1}: {error}") from error
+    if not number:
+        raise InputError(f"{path.name}: empty, or without a header")
 
 
 def _text(path: Path, data: bytes) -> str:

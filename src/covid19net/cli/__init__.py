@@ -13,6 +13,7 @@ import typer
 from covid19net import __version__
 from covid19net.cli.analyze import analyze, convert, demo, doctor
 from covid19net.cli.audit import audit
+from covid19net.cli.batch import batch
 from covid19net.cli.cohort import cohort_app
 from covid19net.cli.explain import explain_app
 from covid19net.cli.phantom import phantom_app
@@ -34,7 +35,7 @@ app = typer.Typer(
     help="From a chest CT to a COVID-19 probability, lung masks and a map of suspicious areas. "
     "Research software, not a medical device.",
 )
-for command in (analyze, convert, doctor, demo, study, audit, serve):
+for command in (analyze, convert, doctor, demo, batch, serve, study, audit):
     app.command()(command)
 app.add_typer(weights_app, name="weights")
 app.add_typer(cohort_app, name="cohort")

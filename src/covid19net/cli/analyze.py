@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from covid19net.cli.output import Output
 from covid19net.cli.terminal import (
     DeviceOption,
     EverySliceOption,
@@ -25,6 +24,7 @@ from covid19net.cli.terminal import (
     without_names,
 )
 from covid19net.errors import Covid19netError, InputError, naming
+from covid19net.output import Output
 
 if TYPE_CHECKING:
     from covid19net.pipeline import CaseResult, Models

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from covid19net.errors import Covid19netError, ResourceError
+from covid19net.errors import Covid19netError, fault_from
 
 if TYPE_CHECKING:
     from covid19net.volume import Finding
@@ -83,17 +83,10 @@ def fault_of(title: str, codes: list[int]) -> Iterator[None]:
     """Tell a fault in one line on stderr, keep its exit code, and go on."""
     try:
         yield
-    except Covid19netError as error:
-        fault = error
-    except MemoryError:
-        fault = ResourceError("not enough memory")
-    except Exception as error:  # a fault of ours: one scan must not stop the others
-        if sys.flags.dev_mode:
+    except Exception as error:  # a fault of ours too: one scan must not stop the others
+        fault = fault_from(error)
+        if type(fault) is Covid19netError and sys.flags.dev_mode:
             raise
-        fault = Covid19netError(
-            f"unexpected fault ({type(error).__name__}); please report it with what `python -X dev -m "
-            "covid19net.cli` shows"
-        )
     else:
         return
     typer.echo(f"{title}error: {fault}", err=True)

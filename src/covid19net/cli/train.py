@@ -176,13 +176,11 @@ def joined(device: str) -> Iterator[str]:
     """This process's device, joined with the others where torchrun started several."""
     from covid19net.train.together import local_device, together
 
-    rank, world, local = (
-        int(os.environ.get(name, default))
-        for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-    )
+    known = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "TORCHELASTIC_RESTART_COUNT": 0}
+    rank, world, local, attempt = (int(os.environ.get(name, default)) for name, default in known.items())
     here = local_device(device, local)
     address = f"tcp://{os.environ.get('MASTER_ADDR', 'localhost')}:{os.environ.get('MASTER_PORT', '29500')}"
-    with together(rank, world, address, device=here):
+    with together(rank, world, address, device=here, attempt=attempt):
         yield here
 
 

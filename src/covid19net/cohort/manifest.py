@@ -152,10 +152,10 @@ def read_manifest(
     patients = []
     for number, cells in enumerate(rows[1:], start=2):
         if any(cell.strip() for cell in cells):
-            values = _row(dict(zip(header, cells, strict=False)), columns, wanted, comma=comma)
-            faults += _surplus(header, cells, number)
+            values = checked_row(dict(zip(header, cells, strict=False)), columns, wanted, comma=comma)
+            faults += surplus(header, cells, number)
             faults += [f"row {number} column {column}: {fault}" for column, fault in values.faults]
-            faults += _contradictions(values.good, number)
+            faults += contradictions(values.good, number)
             faults += _place(values, path.parent, number, scans=scans)
             patients.append(Patient(str(values.good.get("patient_id", "")), number, values.good))
     faults += _doubles(patients)
@@ -179,20 +179,34 @@ def unknown_columns(path: Path) -> list[str]:
 
 
 @dataclass
-class _Checked:
+class CheckedRow:
+    """Cells of one row.
+
+    Attributes:
+        good: column -> checked value; what is missing is absent.
+        faults: column, and what is wrong with its cell.
+    """
+
     good: dict[str, Value] = field(default_factory=dict)
     faults: list[tuple[str, str]] = field(default_factory=list)
 
 
-def _row(
+def checked_row(
     cells: Mapping[str, str],
     columns: Mapping[str, Callable[[str], Value]],
     wanted: Collection[str],
     *,
     comma: bool,
-) -> _Checked:
-    """Checked values of one row; text of an identifier is not repeated in a fault."""
-    checked = _Checked()
+) -> CheckedRow:
+    """Check the cells of one row; text of an identifier is not repeated in a fault.
+
+    Args:
+        cells: column -> text.
+        columns: column -> check that gives the value, or a ValueError.
+        wanted: columns that must be filled in.
+        comma: numbers may have decimal commas.
+    """
+    checked = CheckedRow()
     for column, check in columns.items():
         text = cells.get(column, "").strip()
         if text.lower() in MISSING:
@@ -208,14 +222,14 @@ def _row(
     return checked
 
 
-def _surplus(header: Sequence[str], cells: Sequence[str], row: int) -> list[str]:
+def surplus(header: Sequence[str], cells: Sequence[str], row: int) -> list[str]:
     """Cells beyond the header: a stray delimiter, such as a decimal comma, has moved all that follow it."""
     if any(cell.strip() for cell in cells[len(header) :]):
         return [f"row {row}: {len(cells)} cells under {len(header)} columns; is a comma in a number or text?"]
     return []
 
 
-def _contradictions(values: Mapping[str, Value], row: int) -> list[str]:
+def contradictions(values: Mapping[str, Value], row: int) -> list[str]:
     """No comorbidity, but one of them; gone home, and dead: neither is believed."""
     faults = []
     named = [name for name in COMORBIDITIES if values.get(name)]
@@ -226,7 +240,7 @@ def _contradictions(values: Mapping[str, Value], row: int) -> list[str]:
     return faults
 
 
-def _place(checked: _Checked, folder: Path, row: int, *, scans: bool) -> list[str]:
+def _place(checked: CheckedRow, folder: Path, row: int, *, scans: bool) -> list[str]:
     """Make paths absolute; a path to nothing is a fault where scans are to be read."""
     faults = []
     for column in sorted(PATHS & checked.good.keys()):

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import asdict, dataclass, field
 import json
+import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -108,9 +109,11 @@ def resume(run: Run, path: Path | None, schedule: Schedule, device: torch.device
 
 
 def store(run: Run, path: Path, schedule: Schedule) -> None:
-    """Write a checkpoint; a file of that name is replaced only once the new one is whole."""
+    """Write a checkpoint; a file of that name is replaced only once the new one is whole and on the disk."""
     fresh = path.with_name(path.name + ".part")
     save_file(_state(run), fresh, metadata=_facts(run, schedule))
+    with fresh.open("r+b") as file:  # shared storage may lose what a dying machine has not sent
+        os.fsync(file.fileno())
     fresh.replace(path)
 
 

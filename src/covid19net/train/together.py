@@ -41,7 +41,7 @@ def local_device(device: str, place: int = 0) -> str:
 
 
 @contextmanager
-def together(rank: int, world: int, address: str, *, device: str = "cpu") -> Iterator[None]:
+def together(rank: int, world: int, address: str, *, device: str = "cpu", attempt: int = 0) -> Iterator[None]:
     """Join the processes of a run for as long as the context lasts; a single process joins nobody.
 
     Args:
@@ -49,6 +49,8 @@ def together(rank: int, world: int, address: str, *, device: str = "cpu") -> Ite
         world: number of processes.
         address: where they meet: "tcp://host:port", or "file:///path" of a file that does not exist yet.
         device: this process's own torch device; its kind decides between NCCL and Gloo.
+        attempt: how often the processes were started again. torchrun may keep the place where they meet, and
+            with it the addresses of those that are no more.
 
     Raises:
         InputError: the rank is not below the number of processes.
@@ -61,8 +63,14 @@ def together(rank: int, world: int, address: str, *, device: str = "cpu") -> Ite
     cuda = torch.device(device).type == "cuda"
     if cuda:
         torch.cuda.set_device(device)
+    meet: Any = distributed.rendezvous  # type: ignore[attr-defined]
+    store, *_ = next(meet(address, rank, world, timeout=WAIT))
     distributed.init_process_group(
-        "nccl" if cuda else "gloo", init_method=address, rank=rank, world_size=world, timeout=WAIT
+        "nccl" if cuda else "gloo",
+        store=distributed.PrefixStore(f"attempt-{attempt}", store),  # type: ignore[attr-defined]
+        rank=rank,
+        world_size=world,
+        timeout=WAIT,
     )
     try:
         yield
