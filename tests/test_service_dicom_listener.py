@@ -182,6 +182,43 @@ def test_a_series_larger_than_a_submission_is_refused_in_time(series: list[Path]
         assert send(running.port, series[:10]) == [0] * 8 + [0xA700] * 2
 
 
+@pytest.mark.parametrize("end", ["cancelled", "deleted"])
+def test_a_series_whose_job_has_no_result_is_done_again_when_it_is_sent_again(
+    series: list[Path], tmp_path: Path, end: str
+):
+    with node(tmp_path / "data") as running:
+        send(running.port, series)
+        (job,) = running.wait_for(1)
+        until(lambda: not running.listener._arrivals._series)
+        assert running.jobs.request_cancel(job.id)
+        if end == "deleted":
+            assert running.jobs.remove(job.id)
+        send(running.port, series)
+        until(lambda: [found.state for found in running.jobs.list()] == ["queued"])
+        assert len(running.inputs(running.jobs.list()[0])) == SLICES
+
+
+def test_one_series_that_cannot_be_looked_at_does_not_hold_up_others(
+    series: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = arrivals.has_gap
+    faults = [ValueError("an odd slice")]
+
+    def odd(planes):
+        if faults:
+            raise faults.pop()
+        return real(planes)
+
+    monkeypatch.setattr(arrivals, "has_gap", odd)
+    other = write_series(tmp_path / "other", slices=4, seed=2)
+    with node(tmp_path / "data") as running:
+        send(running.port, series)
+        until(lambda: not faults)
+        send(running.port, other)
+        (job,) = running.wait_for(1)
+        assert len(running.inputs(job)) == 4
+
+
 def test_old_slices_are_forgotten_and_so_are_those_of_deleted_jobs(series: list[Path], tmp_path: Path):
     data = tmp_path / "data"
     with node(data) as running:

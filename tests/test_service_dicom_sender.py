@@ -190,3 +190,12 @@ def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch):
 
     assert [pauses.next(send(n)) for n in (0, 1, 2, 3, 9, 99)] == [1010, 1020, 1040, 1080, 4600, 4600]
     assert pauses.next(send(5, queued=1000.0 - 7 * 86400)) is None
+
+
+def test_an_object_that_no_library_can_send_is_given_up_like_any_other(tmp_path: Path):
+    site = Site(tmp_path / "data", Destination("PACS", "dicom", ("sr",), "127.0.0.1", free_port(), "PACS"))
+    (tmp_path / "data" / "results" / ("a" * 32) / "dicom" / "report.sr.dcm").write_bytes(b"no DICOM")
+    with site.sender(Pauses(first=0.01, longest=0.01, end=0.05)) as sending:
+        until(lambda: [send["state"] for send in sending.sends("a" * 32)] == ["given up"])
+        (send,) = sending.sends("a" * 32)
+    assert send["fault"] == "unexpected fault (InvalidDicomError)"

@@ -195,3 +195,13 @@ def test_rows_are_written_through_to_the_disk(jobs, tmp_path):
     assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert other.execute("SELECT count(*) FROM jobs").fetchone() == (1,)
     other.close()
+
+
+def test_later_runs_are_found_without_reading_the_whole_table(jobs):
+    """The page asks for a hundred of them, again and again, and a year has tens of thousands of jobs."""
+    asked = []
+    jobs._connection.set_trace_callback(asked.append)
+    jobs.followed_by("a" * 32)
+    (query,) = asked
+    (plan,) = jobs._connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()[:1]
+    assert "USING INDEX jobs_follows" in plan[3]

@@ -14,6 +14,7 @@ FILE = f"""
 data = "/srv/covid19net"
 port = 9000
 queue_limit = 10
+dicom_port = 11112
 callers = ["CT1", "PACS"]
 pacs = "https://pacs.example/dicom-web"
 pacs_authorization = "Bearer for-the-pacs"
@@ -107,6 +108,10 @@ def test_every_fault_is_named_in_one_line(tmp_path):
         ('data = "x"\n[[tokens]]\nname = "a"\nroles = ["read"]', "a token has"),
         ('data = "x"\n[[destinations]]\nname = "a"\nkind = "dicom"\nurl = "http://a"', "a dicom destination"),
         ('data = "x"\n[[destinations]]\nname = "a"\nkind = "mail"', "choose of dicom, stow"),
+        ('data = "x"\n[[tokens]]\nname = "a"\nsecret = "0123456789abcdef "\nroles = ["read"]', "no space"),
+        ('data = "x"\n[[tokens]]\nname = "a"\nsecret = "0123456789abcdefé"\nroles = ["read"]', "ASCII"),
+        ('data = "x"\ncallers = ["CT1"]', "callers says nothing without dicom_port"),
+        ('data = "x"\npacs_authorization = "Bearer x"', "pacs_authorization says nothing without pacs"),
         ('data = "x"\nport = 104\ndicom_port = 104', "both 104"),
         ('data = "x"\nkeep_inputs_days = 10\nkeep_results_days = 5', "keep_results_days"),
     ],

@@ -5,10 +5,12 @@ from hashlib import sha256
 import json
 from pathlib import Path
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from unittest import mock
 import zipfile
 
 import nibabel
@@ -19,12 +21,14 @@ import pytest
 from covid19net.cli import main
 from covid19net.io import write_volume
 from covid19net.service import disk
-from covid19net.service.expiry import erase, expire
+from covid19net.service.expiry import Expiry, erase, expire
 from covid19net.service.intake import Intake
 from covid19net.service.jobs import DiskFull, Jobs, State
 from covid19net.service.logs import log
 from covid19net.service.settings import load_settings
+from covid19net.service.watch import Ending, Stop
 from covid19net.service.worker import Worker, analysis
+from tests.dicom_node import until
 from tests.service_fake import command
 
 ENDS = (State.DONE, State.FAILED, State.CANCELLED)
@@ -388,3 +392,73 @@ def test_a_scan_that_is_no_dicom_is_analyzed_without_dicom_results(phantom, tmp_
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert "dicom" not in names
     assert {"ct.nii.gz", "report.pdf", "result.json"} <= names
+
+
+def test_what_was_sent_again_does_not_expire(ward, monkeypatch):
+    """The list of old jobs was read a moment before."""
+    job_id = ward.send(b"exit 3")
+    ward.wait(job_id)
+    ward.worker.drain(1)
+    assert ward.send(b"exit 3") == job_id
+    monkeypatch.setattr(ward.jobs, "finished_before", lambda _: (job_id,))
+    assert expire(ward.settings, ward.jobs, time.time() + 366 * 86400) == 0
+    assert ward.jobs.get(job_id).state is State.QUEUED
+    assert ward.names("inputs") == [job_id]
+
+
+def test_a_job_that_waits_for_room_is_left_to_whoever_takes_it_up(tmp_path, monkeypatch):
+    """One thread gives it back and pauses, another runs it meanwhile."""
+    monkeypatch.setattr("covid19net.service.worker.ROOM", 1 << 62)
+    marked = tmp_path / "once"
+
+    def first_full(scan, out, telling):
+        if not marked.exists():
+            marked.touch()
+            raise DiskFull("full")
+        return command(scan, out, telling)
+
+    ward = Ward(tmp_path / "data", how=first_full, pause=0.7, workers=2)
+    job_id = ward.send(b"sleep 2")
+    ward.worker.start()
+    until(lambda: (tmp_path / "data" / "running" / job_id / "temporary").exists())
+    time.sleep(1.0)  # more than the pause
+    assert (tmp_path / "data" / "running" / job_id / "temporary").exists()
+    ward.wait(job_id, State.DONE)
+    ward.close()
+
+
+def test_no_fault_of_the_database_ends_the_worker(ward, monkeypatch):
+    for name in ("claim", "finish"):
+        locked = [sqlite3.OperationalError("database is locked")] * 2 + [mock.DEFAULT] * 1000
+        wrapped = mock.Mock(wraps=getattr(ward.jobs, name), side_effect=locked)
+        monkeypatch.setattr(ward.jobs, name, wrapped)
+    job = ward.wait(ward.send(b"plain 1"))
+    assert (job.state, job.reason) == (State.DONE, None)
+    assert ward.worker.alive
+
+
+def test_no_fault_ends_the_expiry(ward, monkeypatch):
+    monkeypatch.setattr("covid19net.service.expiry.INTERVAL", 0.02)
+    asked = []
+
+    def locked(moment):
+        asked.append(moment)
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(ward.jobs, "finished_before", locked)
+    expiry = Expiry(ward.settings, ward.jobs)
+    expiry.start()
+    time.sleep(0.3)
+    expiry.stop()
+    assert len(asked) > 1
+
+
+def test_what_is_sent_again_while_it_is_being_cancelled_is_done(tmp_path):
+    ward = Ward(tmp_path / "data")
+    job_id = ward.send(b"plain 1")
+    job = ward.jobs.claim()
+    assert ward.jobs.request_cancel(job_id)
+    assert ward.send(b"plain 1") == job_id  # accepted; the process may be stopped already
+    ward.worker._settle(job, Ending(-9, Stop.CANCELLED, "", 0))
+    assert ward.jobs.get(job_id).state is State.QUEUED
+    ward.close()

@@ -5,7 +5,6 @@ from threading import Event, Thread
 import time
 
 from covid19net.service.disk import INCOMING, INPUTS, RESULTS, remove_whole
-from covid19net.service.job import DiskFull
 from covid19net.service.jobs import Jobs
 from covid19net.service.logs import log
 from covid19net.service.settings import Settings
@@ -25,27 +24,35 @@ def expire(settings: Settings, jobs: Jobs, now: float) -> int:
     Returns:
         How many jobs are gone; of others the inputs only may be.
     """
-    gone = sum(erase(settings.data, jobs, each) for each in _ended(jobs, now, settings.keep_results_days))
-    for job_id in _ended(jobs, now, settings.keep_inputs_days):
-        remove_whole(settings.data / INPUTS / job_id, settings.data / INCOMING)
+    moment = now - settings.keep_results_days * DAY
+    gone = sum(erase(settings.data, jobs, each, moment) for each in jobs.finished_before(moment))
+    moment = now - settings.keep_inputs_days * DAY
+    for job_id in jobs.finished_before(moment):
+        with jobs.moving:
+            job = jobs.get(job_id)
+            if job and job.finished and job.finished < moment:  # not sent again meanwhile
+                remove_whole(settings.data / INPUTS / job_id, settings.data / INCOMING)
     return gone
 
 
-def erase(data: Path, jobs: Jobs, job_id: str) -> bool:
+def erase(data: Path, jobs: Jobs, job_id: str, ended_before: float | None = None) -> bool:
     """Delete a job with all its files; False while it runs, or when it is not there.
 
     The row goes first: files without a row are deleted at the next start; a row without files would promise
     them.
+
+    Args:
+        data: folder of the service.
+        jobs: of the same.
+        job_id: of the job.
+        ended_before: as of `Jobs.remove`.
     """
-    if not jobs.remove(job_id):
-        return False
-    for part in (RESULTS, INPUTS):
-        remove_whole(data / part / job_id, data / INCOMING)
+    with jobs.moving:
+        if not jobs.remove(job_id, ended_before):
+            return False
+        for part in (RESULTS, INPUTS):
+            remove_whole(data / part / job_id, data / INCOMING)
     return True
-
-
-def _ended(jobs: Jobs, now: float, days: float) -> tuple[str, ...]:
-    return jobs.finished_before(now - days * DAY)
 
 
 class Expiry:
@@ -70,7 +77,7 @@ class Expiry:
             try:
                 if gone := expire(self._settings, self._jobs, time.time()):
                     log("expired", count=gone)
-            except (DiskFull, OSError) as error:  # the next hour may do better
+            except Exception as error:  # whatever it is, the next hour may do better
                 log("fault", fault=type(error).__name__)
             if self._stopping.wait(INTERVAL):
                 return

@@ -162,19 +162,20 @@ class Staged:
         if label is not None and not (0 < len(label) <= LONGEST_LABEL and label.isprintable()):
             raise InputError(f"a label has 1 to {LONGEST_LABEL} printable characters")
         content = content_key(self._digests, self._settings, self._networks)
-        before = self._jobs.same(content, owner, key)
-        again = before is not None and before.state in (State.FAILED, State.CANCELLED)
-        place = self._place(before.id if before and again else uuid4().hex)
-        try:
-            job, new = self._jobs.accept(
-                place.name, content, source=source, owner=owner, label=label, follows=follows, key=key,
-                limit=self._settings.queue_limit,
-            )  # fmt: skip
-        except BaseException:
-            self._withdraw(place)
-            raise
-        if job.id != place.name:  # somebody was quicker with the same
-            self._withdraw(place)
+        with self._jobs.moving:
+            before = self._jobs.same(content, owner, key)
+            again = before is not None and before.state in (State.FAILED, State.CANCELLED)
+            place = self._place(before.id if before and again else uuid4().hex)
+            try:
+                job, new = self._jobs.accept(
+                    place.name, content, source=source, owner=owner, label=label, follows=follows, key=key,
+                    limit=self._settings.queue_limit,
+                )  # fmt: skip
+            except BaseException:
+                self._withdraw(place)
+                raise
+            if job.id != place.name:  # it is there already
+                self._withdraw(place)
         return job, new
 
     def abandon(self) -> None:

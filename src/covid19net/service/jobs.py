@@ -48,6 +48,7 @@ class Jobs:
         Raises:
             DiskFull: it cannot be written.
         """
+        self.moving = Lock()  # held where files and rows change together: not while a row is written alone
         self._lock = Lock()
         self._connection = sqlite3.connect(
             database, timeout=30.0, isolation_level=None, check_same_thread=False
@@ -101,6 +102,7 @@ class Jobs:
         with self._transaction() as run:
             found = same_job(run, content, owner, key)
             if found and found.state not in (State.FAILED, State.CANCELLED):
+                run("UPDATE jobs SET cancel = 0 WHERE id = ? AND cancel", (found.id,))  # wanted after all
                 keep_key(run, key, found)
                 return found, False
             waiting = run("SELECT count(*) FROM jobs WHERE state = ?", (State.QUEUED,)).fetchone()[0]
@@ -298,10 +300,18 @@ class Jobs:
             row = run("SELECT cancel FROM jobs WHERE id = ?", (job_id,)).fetchone()
             return bool(row and row[0])
 
-    def remove(self, job_id: str) -> bool:
-        """Forget a job, whose files go after its row; False while it runs, or when it is not there."""
+    def remove(self, job_id: str, ended_before: float | None = None) -> bool:
+        """Forget a job, whose files go after its row; False while it runs, or when it is not there.
+
+        Args:
+            job_id: of the job.
+            ended_before: only if it ended before this moment, Unix seconds: it may have been sent again.
+        """
         with self._transaction() as run:
-            gone = run("DELETE FROM jobs WHERE id = ? AND state != ?", (job_id, State.RUNNING))
+            gone = run(
+                "DELETE FROM jobs WHERE id = ?1 AND state != ?2 AND (?3 IS NULL OR finished < ?3)",
+                (job_id, State.RUNNING, ended_before),
+            )
             if gone.rowcount:
                 run("DELETE FROM keys WHERE job = ?", (job_id,))
             return bool(gone.rowcount)

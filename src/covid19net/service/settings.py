@@ -193,6 +193,11 @@ def _conflicts(settings: Settings) -> list[str]:
         faults.append(f"port and dicom_port are both {settings.port}")
     if settings.keep_results_days < settings.keep_inputs_days:
         faults.append("keep_results_days is less than keep_inputs_days: what was sent goes with the job")
+    faults += [
+        f"{name} says nothing without {needed}"
+        for name, needed in (("callers", "dicom_port"), ("pacs_authorization", "pacs"))
+        if getattr(settings, name) and getattr(settings, needed) is None
+    ]
     for kind, names in (
         ("tokens", [token.name for token in settings.tokens]),
         ("tokens", [token.secret_sha256 for token in settings.tokens]),
@@ -241,6 +246,8 @@ def _token(value: object) -> Token:
 def _secret(value: object) -> str:
     if not isinstance(value, str) or len(value) < SHORTEST_SECRET:
         raise ValueError(f"a secret has at least {SHORTEST_SECRET} characters")
+    if not re.fullmatch("[!-~][ -~]*[!-~]", value):  # others would come differently, or not at all
+        raise ValueError("a secret has ASCII characters, and no space at its ends")
     return sha256(value.encode()).hexdigest()
 
 

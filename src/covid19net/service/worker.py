@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 import shutil
 import signal
+import sqlite3
 import sys
 from threading import Event, Thread
 import time
@@ -114,7 +115,8 @@ class Worker:
         while not self._draining.is_set():
             try:
                 job = self._jobs.claim()
-            except DiskFull:
+            except (DiskFull, sqlite3.Error) as error:  # busy, or full: later
+                log("fault", fault=type(error).__name__)
                 self._draining.wait(self._pause)
                 continue
             if job is None:
@@ -134,9 +136,6 @@ class Worker:
         except Exception as error:  # a fault of ours must not end the worker
             log("fault", job=job.id, fault=type(error).__name__)
             self._end(job, State.FAILED, reason=f"unexpected fault ({type(error).__name__})", exit_code=5)
-        finally:
-            self._progress.pop(job.id, None)
-            remove(running)
 
     def _run(self, job: Job, running: Path) -> Ending:
         scan = _scan_in(self._settings.data / INPUTS / job.id)
@@ -167,7 +166,10 @@ class Worker:
         if ending.stop is Stop.DRAINED:
             self._again(job)
         elif ending.stop is Stop.CANCELLED:
-            self._end(job, State.CANCELLED)
+            if self._jobs.cancel_requested(job.id):
+                self._end(job, State.CANCELLED)
+            else:  # it was sent again meanwhile
+                self._again(job)
         elif ending.stop is None and ending.code == 0:
             self._publish(job)
         elif (
@@ -201,7 +203,7 @@ class Worker:
 
     def _wait_for_room(self, job: Job) -> None:
         """Put a job back that found no room, and wait; it fails in the end if the disk has room."""
-        remove(self._settings.data / RUNNING / job.id)  # before the disk is looked at
+        self._clear(job)  # before the disk is looked at
         large = shutil.disk_usage(self._settings.data).free > ROOM
         if large and job.attempts >= MOST_ATTEMPTS:
             self._end(job, State.FAILED, reason="the result does not fit on the disk", exit_code=5)
@@ -211,22 +213,27 @@ class Worker:
         self._draining.wait(self._pause)
 
     def _end(self, job: Job, state: State, **more: Any) -> None:  # noqa: ANN401 - as Jobs.finish
-        remove(self._settings.data / RUNNING / job.id)  # whoever sees the end finds nothing unfinished
+        self._clear(job)
         if self._persist(lambda: self._jobs.finish(job.id, state, **more)):
             log("finished", job=job.id, state=state, seconds=time.time() - (job.started or 0.0))
 
     def _again(self, job: Job, *, counted: bool = False) -> None:
-        remove(self._settings.data / RUNNING / job.id)
+        self._clear(job)
         if self._persist(lambda: self._jobs.release(job.id, counted=counted)):
             log("queued again", job=job.id)
+
+    def _clear(self, job: Job) -> None:
+        """Leave nothing unfinished, before the row says that the job is over: then it may be another's."""
+        self._progress.pop(job.id, None)
+        remove(self._settings.data / RUNNING / job.id)
 
     def _persist(self, write: Callable[[], object]) -> object:
         """Write to the table when there is room; what never finds any, the next start puts right."""
         while True:
             try:
                 return write()
-            except DiskFull:
-                log("disk full")
+            except (DiskFull, sqlite3.OperationalError) as error:
+                log("fault", fault=type(error).__name__)
                 if self._draining.wait(min(1.0, self._pause)):
                     return None
 

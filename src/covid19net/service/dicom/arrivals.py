@@ -3,7 +3,8 @@
 A slice is on the disk before its sender is told so. A series is taken as complete when nothing has come for a
 quiet period. Where slices are missing between those there, or its last association was cut off, it is given
 `PATIENCE` quiet periods, and runs then all the same: the analysis says in its own words what is missing.
-Later slices make a new job on all of them, which follows the first. Slices known already change nothing.
+Later slices make a new job on all of them, which follows the first. Slices known already change nothing,
+unless their job failed, was cancelled or deleted: then it is done again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,13 +18,13 @@ from threading import Event, Lock, Thread
 import time
 from uuid import uuid4
 
-from covid19net.errors import Covid19netError, InputError
+from covid19net.errors import InputError
 from covid19net.io.files import Source, source_of
 from covid19net.io.header import CT_CLASSES, FIRST_READ, Slice, read_slices
 from covid19net.service.dicom.gaps import has_gap
 from covid19net.service.disk import ARRIVING, DATABASE, remove, sync_folder, telling_full
 from covid19net.service.intake import Intake, TooLarge
-from covid19net.service.job import DiskFull, QueueFull, telling_disk_full
+from covid19net.service.job import DiskFull, QueueFull, State, telling_disk_full
 from covid19net.service.jobs import Jobs
 from covid19net.service.logs import log
 from covid19net.service.settings import Settings
@@ -183,12 +184,15 @@ class Arrivals:
         if size > settings.upload_limit_mb * 10**6 or len(series.known) >= settings.upload_files:
             raise TooLarge("the series has more than one submission may")
         if not series.fresh:
-            with self._lock, telling_disk_full():
-                self._rows.execute("UPDATE arrivals SET open = 1 WHERE id = ?", (series.id,))
+            self._reopen(series)
         path = series.folder / f"{len(series.known) + 1:06d}-{digest}"
         _write(path, data)
         series.known[digest], series.bytes = path, size
         series.fresh, series.gap = True, None
+
+    def _reopen(self, series: _Series) -> None:
+        with self._lock, telling_disk_full():
+            self._rows.execute("UPDATE arrivals SET open = 1 WHERE id = ?", (series.id,))
 
     def _watch(self) -> None:
         forgotten = time.monotonic()
@@ -198,7 +202,7 @@ class Arrivals:
             for key, series in loaded:
                 try:
                     self._look_at(key, series)
-                except (Covid19netError, OSError, sqlite3.Error) as error:
+                except Exception as error:  # one series must not hold up the others
                     series.not_before = time.monotonic() + DISK_PAUSE
                     log("series-waits", fault=type(error).__name__)
             if time.monotonic() > forgotten + FORGETTING:
@@ -211,12 +215,20 @@ class Arrivals:
         with series.lock:
             if time.monotonic() < series.not_before or not series.complete(self._settings.quiet_seconds):
                 return
+            if not series.fresh and self._wanted_again(series):
+                self._reopen(series)
+                series.fresh = True
             if series.fresh:
                 self._submit(series)
             if not series.fresh:
                 with self._lock:
                     series.dropped = True
                     del self._series[key]
+
+    def _wanted_again(self, series: _Series) -> bool:
+        """Whether a series that was sent once more has no result to show, and none on its way."""
+        job = self._jobs.get(series.job) if series.job else None
+        return job is None or job.state in (State.FAILED, State.CANCELLED)
 
     def _submit(self, series: _Series) -> None:
         try:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
-import sqlite3
 from threading import Event, Thread
 import time
 from typing import Any
@@ -115,7 +114,7 @@ class Sender:
                 if time.monotonic() > forgotten + FORGETTING:
                     forgotten = time.monotonic()
                     self._outbox.forget(self._jobs.ids())
-            except (Covid19netError, OSError, sqlite3.Error) as error:  # a full disk, mostly
+            except Exception as error:  # a full disk, mostly
                 log("sending-waits", fault=type(error).__name__)
             self._news.wait(LOOKING)
 
@@ -134,13 +133,21 @@ class Sender:
             if destination.kind == "stow":
                 faults = _by_stow(destination, files)
         failures = 0
-        for send, fault in zip(due, faults, strict=False):
+        for send, fault in zip(due, _whatever_happens(faults), strict=False):
             if fault is None:
                 self._outbox.delivered(send)
             else:
                 failures += 1
                 self._outbox.failed(send, fault, self._pauses.next(send))
         log("sent", job=due[0].job, destination=name, count=len(due) - failures, attempts=due[0].attempts + 1)
+
+
+def _whatever_happens(faults: Iterator[str | None]) -> Iterator[str | None]:
+    """The same, also where a library raises what it should not: one object must not hold up the others."""
+    try:
+        yield from faults
+    except Exception as error:
+        yield from repeat(f"unexpected fault ({type(error).__name__})")
 
 
 def _by_stow(destination: Destination, files: Sequence[Path]) -> Iterator[str | None]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from covid19net.service.disk import INCOMING, INPUTS, RESULTS, remove_whole
+from covid19net.service.expiry import erase
 from covid19net.service.job import State
 from covid19net.service.rest.answers import refusals
 from covid19net.service.rest.models import (
@@ -164,10 +164,8 @@ def delete(job_id: JobId, parts: GivenParts, caller: Admin) -> None:
     Role: admin.
     """
     visible(job_id, caller, parts)
-    if not parts.jobs.remove(job_id):
+    if not erase(parts.settings.data, parts.jobs, job_id):
         raise Refusal(409, "running", "the job runs: cancel it first")
-    for folder in (INPUTS, RESULTS):
-        remove_whole(parts.settings.data / folder / job_id, parts.settings.data / INCOMING)
 
 
 @router.post("/pulls", status_code=202, tags=["pulls"], responses=refusals(400, 409, 422))
