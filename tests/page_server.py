@@ -36,6 +36,8 @@ class FakeService:
         refuse: answers to uploads that are still to be refused, as status and message.
         taken: what was uploaded, as label and file names.
         asked: method and path of every request, and whether it had the token.
+        pulls: what was asked for from the PACS.
+        tickets: requests for them; each opens its file.
     """
 
     secret: str | None = None
@@ -45,6 +47,8 @@ class FakeService:
     refuse: list[tuple[int, str]] = field(default_factory=list)
     taken: list[tuple[str | None, list[str]]] = field(default_factory=list)
     asked: list[tuple[str, str, bool]] = field(default_factory=list)
+    pulls: list[JSON] = field(default_factory=list)
+    tickets: list[Request] = field(default_factory=list)
 
     def add(self, state: str, folder: Path | None = None, **more: Any) -> str:
         """Put a job on the list; done when it has the folder of a case."""
@@ -94,7 +98,7 @@ class Routes:
         limits = {"megabytes": 64, "files": 500, "queue": 200}
         return JSONResponse(
             {"version": "0.1.0", "weights": "bundled", "demonstration": True, "intended_use": use}
-            | {"roles": list(self.service.roles), "limits": limits}
+            | {"roles": list(self.service.roles), "limits": limits, "pulls": True}
         )
 
     async def submit(self, request: Request) -> Response:
@@ -110,8 +114,21 @@ class Routes:
 
     async def listed(self, request: Request) -> Response:
         limit = int(request.query_params.get("limit", "50"))
-        newest = [self.told(job) for job in reversed(self.service.jobs)]
-        return JSONResponse({"jobs": newest[:limit], "next": None})
+        newest = list(reversed(self.service.jobs))
+        before = request.query_params.get("before")
+        newest = newest[newest.index(before) + 1 :] if before else newest
+        more = newest[limit - 1] if len(newest) > limit else None
+        return JSONResponse({"jobs": [self.told(job) for job in newest[:limit]], "next": more})
+
+    async def pulls(self, _: Request) -> Response:
+        return JSONResponse({"pulls": self.service.pulls})
+
+    async def issue(self, request: Request) -> Response:
+        self.service.tickets.append(request)
+        return JSONResponse({"address": f"/v1/tickets/{len(self.service.tickets) - 1}"})
+
+    async def use(self, request: Request) -> Response:
+        return await self.file(self.service.tickets[int(request.path_params["ticket"])])
 
     async def one(self, request: Request) -> Response:
         job = request.path_params["job"]
@@ -168,7 +185,10 @@ class Routes:
             Route(f"{one}/cancel", self.cancel, methods=["POST"]),
             Route(f"{one}/result", self.result),
             Route(f"{one}/files", self.files),
+            Route(one + "/files/{name:path}", self.issue, methods=["POST"]),
             Route(one + "/files/{name:path}", self.file),
+            Route("/v1/pulls", self.pulls),
+            Route("/v1/tickets/{ticket}", self.use),
         ]
 
 
@@ -193,7 +213,8 @@ def application(service: FakeService) -> Starlette:
                 ]
             await send(message)
 
-        if not known and scope["path"].startswith("/v1/"):
+        open_to_all = scope["path"].startswith("/v1/tickets/") or not scope["path"].startswith("/v1/")
+        if not known and not open_to_all:
             await fault(401, "no-token", "a valid token is needed")(scope, receive, answer)
         else:
             await app(scope, receive, answer)

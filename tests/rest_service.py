@@ -13,11 +13,13 @@ import time
 from fastapi import FastAPI
 import httpx
 
+from covid19net.service.dicom.pulls import Pulls
 from covid19net.service.disk import prepare
 from covid19net.service.intake import Intake
 from covid19net.service.job import State
 from covid19net.service.jobs import Jobs
 from covid19net.service.rest.app import create_app
+from covid19net.service.rest.parts import Parts
 from covid19net.service.rest.server import HttpServer
 from covid19net.service.settings import Settings, Token
 
@@ -43,6 +45,19 @@ class FakeWorker:
 
 
 @dataclass
+class FakePuller:
+    """Notes what is wanted, and fetches nothing."""
+
+    pulls: Pulls
+
+    def begin(self, study: str, series: str | None, owner: str) -> str:
+        return self.pulls.ask(study, series, owner)
+
+    def recent(self, owner: str | None):
+        return self.pulls.recent(owner)
+
+
+@dataclass
 class Service:
     """The parts of a service in one folder."""
 
@@ -51,7 +66,7 @@ class Service:
     intake: Intake
     worker: FakeWorker
     app: FastAPI
-    pulled: list[tuple[str, str | None, str]]
+    pulls: Pulls
 
     def submit(self, owner: str = "ward", content: bytes = SLICE, label: str | None = None) -> str:
         """A waiting job, submitted past the API."""
@@ -72,17 +87,22 @@ class Service:
         self.jobs.finish(job_id, State.DONE, exit_code=0, summary={"score": 0.83})
 
 
-def make_service(data: Path, *, pacs: bool = False, tokens: tuple[Token, ...] = TOKENS, **given) -> Service:
+def make_service(
+    data: Path,
+    *,
+    pacs: bool = False,
+    tokens: tuple[Token, ...] = TOKENS,
+    home: Path | None = None,
+    **given,
+) -> Service:
     prepare(data)
     settings = Settings(data, port=0, tokens=tokens, **given)
     jobs = Jobs(data / "service.sqlite")
     intake = Intake(settings, jobs)
     worker = FakeWorker()
-    pulled: list[tuple[str, str | None, str]] = []
-    app = create_app(settings, jobs, intake, worker, lambda *wanted: pulled.append(wanted) if pacs else None)
-    if not pacs:
-        app = create_app(settings, jobs, intake, worker)
-    return Service(settings, jobs, intake, worker, app, pulled)
+    puller = Pulls(data / "service.sqlite")
+    app = create_app(Parts(settings, jobs, intake, worker, FakePuller(puller) if pacs else None, home=home))
+    return Service(settings, jobs, intake, worker, app, puller)
 
 
 @contextmanager

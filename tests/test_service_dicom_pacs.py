@@ -85,11 +85,17 @@ def test_the_ct_of_a_study_is_pulled_and_once_more_is_the_same_job(tmp_path: Pat
             pacs.add(tmp_path / name)
         settings = type(ours.settings)(**{**vars(ours.settings), "pacs": pacs.url})
         puller = Puller(settings, ours.intake)
+        puller.start()
         puller.begin("1.2.826.7.1", None, "desk")
         (job,) = ours.wait_for(1)
         assert (job.source, job.owner, len(ours.inputs(job))) == ("dicomweb", "desk", 12)
-        assert puller.pull("1.2.826.7.1", "1.2.826.7.2", "desk") == (job.id,)
+        until(lambda: puller.recent("desk")[0]["state"] == "done")
+        assert [(each["jobs"], each["reason"]) for each in puller.recent("desk")] == [([job.id], None)]
+        assert list(puller.pull("1.2.826.7.1", "1.2.826.7.2", "desk")) == [job.id]
         with pytest.raises(InputError, match="no CT"):
-            puller.pull("1.2.826.7.1", "1.2.826.7.4", "desk")
+            list(puller.pull("1.2.826.7.1", "1.2.826.7.4", "desk"))
+        puller.begin("1.2.826.7.99", None, "desk")
+        until(lambda: puller.recent(None)[0]["state"] == "failed")
+        assert puller.recent(None)[0]["reason"] == "127.0.0.1: has no such study"
         puller.stop()
         assert not list((ours.settings.data / "incoming").iterdir())

@@ -293,6 +293,71 @@ def test_a_token_is_asked_for_once_and_sent_in_the_header_only(page, url, servic
     assert not any("s3cret" in path for _, path, _ in service.asked)
 
 
+def test_with_a_token_the_report_opens_in_a_tab_as_it_should_look(page, url, service, done):
+    service.secret = "s3cret-of-the-reader"
+    job = service.add("done", done)
+    page.goto(f"{url}/#/jobs/{job}")
+    page.fill("#token", service.secret)
+    page.keyboard.press("Enter")
+    with page.expect_popup() as popup:
+        page.click("text=Report (HTML)")
+    report = popup.value
+    report.wait_for_url("**/v1/tickets/*")
+    blocked = []
+    report.on("console", lambda message: blocked.append(message.text))
+    assert "threshold" in report.locator("body").inner_text()
+    assert report.locator("style").evaluate("e => e.sheet.cssRules.length") > 5  # not without its styles
+    assert report.evaluate("window.opener") is None
+    assert blocked == []
+    assert service.secret not in report.url
+
+
+def test_a_token_that_no_header_can_carry_is_asked_for_again(page, url, service):
+    service.secret = "s3cret-of-the-reader"
+    page.goto(url)
+    page.fill("#token", "\u201cs3cret-of-the-reader\u201d")  # as a letter or a mail has it
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=A token has no such characters")
+    page.reload()
+    page.wait_for_selector("#token")
+
+
+def test_a_pull_that_fails_is_told(page, url, service):
+    pull = {"id": "1" * 32, "owner": "desk", "state": "running", "reason": None, "jobs": []}
+    service.pulls = [pull | {"asked": "2999-01-01T00:00:00Z", "ended": None}]
+    page.goto(url)
+    page.wait_for_selector(".pulls >> text=Being fetched")
+    service.pulls[0] |= {"state": "failed", "reason": "pacs: does not have <i>it</i> (HTTP 404)"}
+    page.wait_for_selector(".pulls .fault")
+    assert page.locator(".pulls .fault").inner_text() == "Failed: pacs: does not have <i>it</i> (HTTP 404)."
+    service.pulls[0]["state"] = "done"
+    page.wait_for_selector(".pulls", state="hidden")
+
+
+def test_a_job_far_down_the_list_is_followed_too(page, url, service):
+    old = service.add("running", submitted="2026-11-26T07:00:00Z")
+    for _ in range(100):
+        service.add("cancelled")
+    page.goto(url)
+    page.click("text=Show older")
+    page.wait_for_selector(f"[data-job='{old}'] .badge.running")
+    service.jobs[old]["state"] = "failed"
+    page.wait_for_selector(f"[data-job='{old}'] .badge.failed")
+
+
+def test_late_slices_are_told_while_the_case_is_looked_at(page, url, service, tmp_path):
+    write_case(made_up_case(), tmp_path / "case")
+    job = service.add("done", tmp_path / "case")
+    page.clock.install()
+    page.goto(f"{url}/#/jobs/{job}")
+    page.wait_for_selector("img.montage")
+    later = service.add("queued", follows=job)
+    service.jobs[job]["followed_by"] = later
+    page.clock.fast_forward(20_000)
+    page.wait_for_selector("text=There is a newer result")
+    assert page.locator(".banner a").get_attribute("href") == f"#/jobs/{later}"
+
+
 def test_the_page_is_used_by_keys_alone(page, url, service, done):
     service.add("queued")
     job = service.add("done", done, label="first in the list")

@@ -3,11 +3,14 @@
 from http.client import HTTPConnection
 import json
 import os
+import shutil
+from time import monotonic
 
 import pytest
 
 from covid19net.service.job import State
 from covid19net.service.logs import LOGGER
+from covid19net.weights.registry import BUNDLED_FOLDER
 from tests.rest_service import bearer, lines_of, make_service, result_files, serving
 from tests.test_service_rest_roles import EXPECTED, check_headers
 
@@ -181,8 +184,51 @@ def test_pulls(client, tmp_path):
     with serving(service) as other:
         wanted = {"study": "1.2.3", "series": "1.2.3.4"}
         answer = other.post("/v1/pulls", json=wanted, headers=bearer("ward"))
-    assert answer.status_code == 202
-    assert service.pulled == [("1.2.3", "1.2.3.4", "ward")]
+        assert answer.status_code == 202
+        pull = service.pulls.claim()
+        assert (pull.id, pull.study, pull.series, pull.owner) == (
+            *(answer.json()["id"], "1.2.3", "1.2.3.4", "ward"),
+        )
+        service.pulls.end(pull.id, [], "pacs.example: has no such study")
+        for caller, seen in (("ward", 1), ("reader", 1), ("clinic", 0)):
+            listed = other.get("/v1/pulls", headers=bearer(caller)).json()["pulls"]
+            assert len(listed) == seen
+        assert (listed or other.get("/v1/pulls", headers=bearer("ward")).json()["pulls"])[0].items() >= {
+            "state": "failed",
+            "reason": "pacs.example: has no such study",
+            "jobs": [],
+        }.items()
+        limited = [other.post("/v1/pulls", json=wanted, headers=bearer("ward")) for _ in range(201)]
+    assert [each.status_code for each in limited] == [202] * 200 + [429]  # what waits is bounded
+    assert "Retry-After" in limited[-1].headers
+
+
+def test_a_ticket_opens_one_file_once_and_for_a_minute(tmp_path, monkeypatch):
+    service = make_service(tmp_path / "data")
+    job = service.submit("ward")
+    service.finish(job, result_files())
+    with serving(service) as client:
+        at = f"/v1/jobs/{job}/files/report.html"
+        address = client.post(at, headers=bearer("ward")).json()["address"]
+        answer = client.get(address)
+        assert (answer.status_code, answer.content) == (200, result_files()["report.html"])
+        assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+        check_headers(answer)
+        assert client.get(address).status_code == 404
+        assert client.get("/v1/tickets/").status_code == 404
+        assert client.post(at, headers=bearer("clinic")).status_code == 404
+        late = client.post(at, headers=bearer("ward")).json()["address"]
+        monkeypatch.setattr("covid19net.service.rest.tickets.monotonic", lambda: monotonic() + 61)
+        assert client.get(late).status_code == 404
+
+
+def test_an_installed_weight_set_is_known_for_what_it_is(tmp_path):
+    """The bundled networks under another name; their card says that they are a demonstration."""
+    home = tmp_path / "weights"
+    shutil.copytree(BUNDLED_FOLDER, home / "hospital")
+    with serving(make_service(tmp_path / "data", tokens=(), weights="hospital", home=home)) as client:
+        told = client.get("/v1/service").json()
+    assert (told["weights"], told["demonstration"]) == ("hospital", True)
 
 
 def test_a_fault_of_the_service_is_answered_and_tells_nothing(service, client, monkeypatch):
@@ -221,7 +267,7 @@ def test_the_description_covers_every_route_with_words_roles_and_examples(client
         for operation in item.values():
             assert len(operation["description"]) > 30, path
             assert operation["summary"]
-            if path not in ("/health", "/ready"):
+            if path not in ("/health", "/ready", "/v1/tickets/{ticket}"):
                 assert {"401", "403"} <= set(operation["responses"]), path
                 assert operation["security"] == [{"HTTPBearer": []}], path
             for parameter in operation.get("parameters", []):
@@ -264,7 +310,7 @@ def test_the_page(tmp_path, monkeypatch):
             assert answer.status_code == 200
             assert answer.headers["content-type"].startswith(kind)
             check_headers(answer)
-            assert "script-src 'self' 'wasm-unsafe-eval';" in answer.headers["content-security-policy"]
+            assert "script-src 'self';" in answer.headers["content-security-policy"]
         for path in (
             "/assets/nothing.js",
             "/assets/",

@@ -25,9 +25,12 @@ EXPECTED = {
     ("GET", "/v1/jobs/{job_id}/result"): (401, 401, 200, 200, 404, 200),
     ("GET", "/v1/jobs/{job_id}/files"): (401, 401, 200, 200, 404, 200),
     ("GET", "/v1/jobs/{job_id}/files/{name:path}"): (401, 401, 200, 200, 404, 200),
+    ("POST", "/v1/jobs/{job_id}/files/{name:path}"): (401, 401, 200, 200, 404, 200),
+    ("GET", "/v1/tickets/{ticket}"): (404,) * 6,  # of one that was not issued
     ("POST", "/v1/jobs/{job_id}/cancel"): (401, 401, 403, 200, 404, 200),
     ("DELETE", "/v1/jobs/{job_id}"): (401, 401, 403, 403, 403, 204),
     ("POST", "/v1/pulls"): (401, 401, 403, 202, 202, 202),
+    ("GET", "/v1/pulls"): (401, 401, 200, 200, 200, 200),
 }
 HEADERS = {
     "x-content-type-options": "nosniff",

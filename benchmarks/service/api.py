@@ -23,6 +23,7 @@ from covid19net.service.disk import prepare
 from covid19net.service.intake import Intake
 from covid19net.service.jobs import Jobs
 from covid19net.service.rest.app import create_app
+from covid19net.service.rest.parts import Parts
 from covid19net.service.rest.server import HttpServer
 from covid19net.service.settings import load_settings
 
@@ -149,7 +150,7 @@ def main(folder: Path, *options: str) -> None:
     settings = load_settings(None, {}, data=folder, port=0, **given)
     prepare(folder)
     jobs = Jobs(folder / "service.sqlite")
-    server = HttpServer(create_app(settings, jobs, Intake(settings, jobs), Idle()), settings)
+    server = HttpServer(create_app(Parts(settings, jobs, Intake(settings, jobs), Idle())), settings)
     door = socket.create_server((settings.host, 0), backlog=512)
     print(f"http://127.0.0.1:{door.getsockname()[1]}", flush=True)
     server.run([door])

@@ -39,6 +39,18 @@ export interface Service {
   intended_use?: string;
   roles?: string[];
   limits?: { megabytes?: number; files?: number; queue?: number };
+  pulls?: boolean;
+}
+
+/** A study that was asked for from the PACS. */
+export interface Pull {
+  id: string;
+  owner: string;
+  state: "waiting" | "running" | "done" | "failed";
+  reason: string | null;
+  jobs: string[];
+  asked: string;
+  ended: string | null;
 }
 
 export interface StoredFile {
@@ -133,6 +145,12 @@ export async function files(id: string): Promise<StoredFile[]> {
 export const cancel = (id: string): Promise<unknown> => json(`${at(id)}/cancel`, "POST");
 
 export const remove = (id: string): Promise<unknown> => json(at(id), "DELETE");
+
+export const pulls = async (): Promise<Pull[]> => (await json<{ pulls: Pull[] }>("/v1/pulls")).pulls;
+
+/** An address that opens a file once, within a minute, without the token. */
+export const ticket = async (id: string, name: string): Promise<string> =>
+  (await json<{ address: string }>(fileAddress(id, name), "POST")).address;
 
 /** Where a file of a result is served. */
 export function fileAddress(id: string, name: string): string {

@@ -15,6 +15,7 @@ import { ViewerPanel } from "./viewer_panel";
 import { type Warned, endedBecause, moment, sentence, warningsOf } from "./words";
 import { titleOf } from "./worklist";
 
+const LATER = 15_000; // milliseconds between looks for late slices of a scan that is shown
 const LOOK = 1500; // milliseconds between looks at a job that has not ended
 
 class Case {
@@ -55,6 +56,7 @@ class Case {
       document.title = `${titleOf(job)} \u2013 covid19net`;
       if (job.state === "done") {
         await this.result(job);
+        this.watch(job);
         return;
       }
       show(this.frame.main, this.head(job, []), this.waiting(job));
@@ -63,6 +65,16 @@ class Case {
       if (this.ended || !this.fault(error)) return;
     }
     this.timer = setTimeout(() => void this.look(), LOOK);
+  }
+
+  /** Says so when slices that came later have made what is shown out of date. */
+  private watch(job: Job): void {
+    if (this.ended || job.followed_by) return;
+    this.timer = setTimeout(async () => {
+      const now = await api.job(this.id).catch(() => job);
+      if (!this.ended && now.followed_by) this.frame.main.querySelector(".banners")?.prepend(...linked({ ...now, follows: null }));
+      this.watch(now);
+    }, LATER);
   }
 
   /** Shows a fault; tells whether it may pass. */

@@ -38,19 +38,32 @@ async function keep(job: Job, name: string, frame: Frame, signal: AbortSignal): 
 }
 
 /**
- * A link to a file. With a token the file is fetched, as a link cannot carry one, and kept rather than opened: a page
+ * Opens a file in a tab of its own, by an address that is good for one look: a tab cannot send the token, and a page
  * opened from memory would be under this page's policy, which lets no report show its own styles.
  */
+async function open(job: Job, name: string, frame: Frame, signal: AbortSignal): Promise<void> {
+  const tab = window.open("", "_blank"); // in the click itself: later it would be taken for an advertisement
+  if (!tab) return keep(job, name, frame, signal);
+  tab.opener = null;
+  try {
+    tab.location.replace(new URL(await api.ticket(job.id, name), location.href));
+  } catch (error) {
+    tab.close();
+    frame.say(`${name}: ${error instanceof Error ? error.message : "could not be opened"}.`);
+  }
+}
+
+/** A link to a file; with a token a button, as a link cannot carry one. */
 function link(job: Job, name: string, words: string, frame: Frame, signal: AbortSignal, kind = ""): HTMLElement {
+  const opened = OPENED.includes(name);
   if (api.token() === null) {
-    const opened = OPENED.includes(name);
     return h(
       "a",
       { class: kind, href: api.fileAddress(job.id, name), ...(opened ? { target: "_blank", rel: "noopener" } : { download: keptAs(job, name) }) },
       words,
     );
   }
-  return h("button", { type: "button", class: kind || "link", click: () => void keep(job, name, frame, signal) }, words);
+  return h("button", { type: "button", class: kind || "link", click: () => void (opened ? open : keep)(job, name, frame, signal) }, words);
 }
 
 /** The report, for the head of a case. */

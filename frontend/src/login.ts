@@ -27,6 +27,10 @@ export function askToken(parts: Frame, refused: boolean, open: () => Promise<voi
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
+    if (!/^[\x21-\x7e ]+$/.test(field.value)) { // a header takes no others, and would not be sent
+      fault.textContent = "A token has no such characters: copy it again.";
+      return;
+    }
     api.keepToken(field.value.trim());
     fault.textContent = "";
     open().catch((error: unknown) => {

@@ -107,7 +107,7 @@ function listenToDrops(signal: AbortSignal, take: (parcels: readonly Parcel[]) =
     (event) => {
       event.preventDefault();
       over(-depth);
-      if (event.dataTransfer && carries(event)) void parcelsDropped(event.dataTransfer).then(take);
+      if (event.dataTransfer && carries(event)) void parcelsDropped(event.dataTransfer).then(take, () => take([]));
     },
     { signal },
   );

@@ -1,6 +1,6 @@
 // The work list: every job this token may see, newest first, refreshed as long as the page is looked at.
 
-import type { Job, Service, State } from "./api";
+import type { Job, Pull, Service, State } from "./api";
 import * as api from "./api";
 import { h, show } from "./dom";
 import type { Frame } from "./frame";
@@ -11,6 +11,8 @@ import { uploadPanel } from "./upload_panel";
 import { duration, moment, toldApart } from "./words";
 
 const PAGE = 100; // jobs asked for at a time
+const AGAIN = 10; // jobs looked up one by one
+const SHOWN_HOURS = 24; // for which a pull that failed is told
 const QUICK = 1500; // milliseconds between looks while something is queued or running
 const SLOW = 5000;
 const STATES: readonly (State | "all")[] = ["all", "queued", "running", "done", "failed", "cancelled"];
@@ -27,6 +29,7 @@ class WorkList {
   private ended = false;
   private readonly rows = new Map<string, { row: HTMLTableRowElement; told: string }>();
   private readonly body = h("tbody");
+  private readonly pulls = h("ul", { class: "uploads pulls card", "aria-label": "Asked for from the PACS", hidden: true });
   private readonly empty = h("p", { class: "empty" });
   private readonly chips = h("div", { class: "chips", role: "group", "aria-label": "State" });
   private readonly search = h("input", { type: "search", placeholder: "Label or number", "aria-label": "Filter by label or number" });
@@ -59,6 +62,7 @@ class WorkList {
       this.frame.main,
       h("div", { class: "head" }, h("h1", {}, "Work list"), this.chips, this.search),
       panel?.element,
+      this.pulls,
       h("div", { class: "card table" }, table, this.empty),
       this.older,
     );
@@ -106,7 +110,9 @@ class WorkList {
       const oldest = jobs.at(-1)?.submitted ?? "";
       const kept = [...this.jobs.values()].filter((job) => !fresh.has(job.id) && next && (job.submitted ?? "") < oldest);
       this.jobs = new Map([...fresh, ...kept.map((job) => [job.id, job] as const)]);
-      await this.detail();
+      await this.follow(kept);
+      if (this.service.pulls) this.drawPulls(await api.pulls());
+      if (this.ended) return;
       this.frame.reach(true);
       this.draw();
     } catch (error) {
@@ -117,20 +123,42 @@ class WorkList {
     if (!this.ended && !document.hidden) this.timer = setTimeout(() => void this.look(), busy ? QUICK : SLOW);
   }
 
-  /** Progress of what runs, where the list itself does not tell it. */
-  private async detail(): Promise<void> {
-    const untold = [...this.jobs.values()].filter((job) => job.state === "running" && job.progress === undefined);
-    for (const { id } of untold.slice(0, 4)) {
-      const told = await api.job(id).catch(() => null);
+  /** Looks up jobs that the first page of the list does not hold any more, if they have not ended. */
+  private async follow(kept: readonly Job[]): Promise<void> {
+    const going = kept.filter(({ state }) => state === "queued" || state === "running");
+    for (const { id } of going.slice(-AGAIN)) { // those longest there are done first
+      const told = await api.job(id).catch((error: unknown) => (error instanceof api.ApiError && error.status === 404 ? null : undefined));
       if (told) this.jobs.set(id, told);
+      else if (told === null) this.jobs.delete(id);
     }
+  }
+
+  /** What was asked for from the PACS and has not become jobs: it waits, runs, or failed lately. */
+  private drawPulls(pulls: readonly Pull[]): void {
+    const since = Date.now() - SHOWN_HOURS * 3_600_000;
+    const told = pulls.filter(({ state, asked }) => state !== "done" && (state !== "failed" || Date.parse(asked) > since));
+    const line = ({ state, reason, asked, owner, jobs }: Pull): HTMLElement => {
+      const came = jobs.length ? ` ${jobs.length} series came before.` : "";
+      const words = state === "failed" ? `Failed: ${reason ?? "no reason was given"}.${came}` : state === "running" ? "Being fetched" : "Waiting to be fetched";
+      const by = owner && owner !== "local" ? ` by ${owner}` : "";
+      return h("li", {}, h("span", { class: "parcel" }, "From the PACS", h("span", { class: "soft" }, ` asked for ${moment(asked)}${by}`)), h("span", { class: state === "failed" ? "fault" : "soft" }, words));
+    };
+    this.pulls.hidden = told.length === 0;
+    const text = JSON.stringify(told);
+    if (this.pulls.dataset["told"] === text) return;
+    this.pulls.dataset["told"] = text;
+    show(this.pulls, ...told.map(line));
   }
 
   private async more(): Promise<void> {
     if (this.next === null) return;
-    const { jobs, next } = await api.jobs(this.next, PAGE);
-    for (const job of jobs) this.jobs.set(job.id, job);
-    this.next = next ?? null;
+    try {
+      const { jobs, next } = await api.jobs(this.next, PAGE);
+      for (const job of jobs) this.jobs.set(job.id, job);
+      this.next = next ?? null;
+    } catch (error) {
+      this.frame.say(error instanceof Error ? error.message : "Older scans could not be listed.");
+    }
     this.draw();
   }
 

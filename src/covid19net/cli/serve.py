@@ -47,10 +47,9 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
     from covid19net.service.run import serve as run
     from covid19net.weights import find_set
 
-    home = os.environ.get("COVID19NET_WEIGHTS")
-    found = find_set(
-        loaded.weights, home_of(Path(home) if home else None)
-    )  # or a fault now, not at every scan
+    given_home = os.environ.get("COVID19NET_WEIGHTS")
+    home = home_of(Path(given_home) if given_home else None)
+    found = find_set(loaded.weights, home)  # or a fault now, not at every scan
     networks = (found.lungs.card.sha256, found.diagnosis.card.sha256)
 
     where = f"[{loaded.host}]" if ":" in loaded.host else loaded.host
@@ -58,6 +57,7 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
         loaded,
         ready=lambda bound: say(f"covid19net: http://{where}:{bound}/ (Ctrl-C ends it)"),
         networks=networks,
+        home=home,
     )
 
 

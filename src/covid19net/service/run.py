@@ -36,6 +36,7 @@ def serve(
     ready: Callable[[int], None] = lambda _: None,
     patience: float = PATIENCE,
     networks: Sequence[str] = (),
+    home: Path | None = None,
 ) -> None:
     """Run the service until SIGTERM or SIGINT, then drain it.
 
@@ -45,6 +46,7 @@ def serve(
         ready: called with the port when requests are answered.
         patience: seconds running jobs have to end when the service does.
         networks: SHA-256 of the networks of the weight set, as of `Intake`.
+        home: folder of installed weights.
 
     Raises:
         InputError: another service uses the data folder, or an address cannot be used.
@@ -59,7 +61,7 @@ def serve(
         jobs = Jobs(settings.data / DATABASE)
         ends.callback(jobs.close)
         intake = Intake(settings, jobs, networks)
-        _run(Parts(settings, jobs, intake, command, patience), door, ready)
+        _run(Parts(settings, jobs, intake, command, patience, home), door, ready)
     log("ended")
 
 
@@ -67,8 +69,15 @@ class Parts:
     """The parts of the service, put together; what a crash left is put right."""
 
     def __init__(
-        self, settings: Settings, jobs: Jobs, intake: Intake, command: Command | None, patience: float
+        self,
+        settings: Settings,
+        jobs: Jobs,
+        intake: Intake,
+        command: Command | None,
+        patience: float,
+        home: Path | None,
     ) -> None:
+        from covid19net.service.rest import parts
         from covid19net.service.rest.app import create_app
         from covid19net.service.rest.server import HttpServer
 
@@ -78,13 +87,11 @@ class Parts:
             tell(job)
         intake.recover()
         self.worker = Worker(settings, jobs, command=command, finished=tell)
-        app = create_app(
-            settings, jobs, intake, self.worker,
-            pull=puller.begin if puller else None, sends=sender.sends if sender else None,
-        )  # fmt: skip
-        self.server = HttpServer(app, settings)
-        self._patience, self._puller = patience, puller
-        others = (sender, Expiry(settings, jobs), listener_of(settings, intake, jobs))
+        sends = sender.sends if sender else None
+        known = parts.Parts(settings, jobs, intake, self.worker, puller, sends, home)
+        self.server = HttpServer(create_app(known), settings)
+        self._patience = patience
+        others = (sender, Expiry(settings, jobs), listener_of(settings, intake, jobs), puller)
         self._others = [part for part in others if part]
 
     def start(self, ends: ExitStack) -> None:
@@ -94,8 +101,6 @@ class Parts:
         for part in self._others:
             part.start()
             ends.callback(part.stop)
-        if self._puller:
-            ends.callback(self._puller.stop)
 
 
 class Part(Protocol):

@@ -11,18 +11,14 @@ from starlette.staticfiles import StaticFiles
 
 from covid19net import __version__
 from covid19net.errors import Covid19netError, WeightsError
-from covid19net.service.intake import Intake
-from covid19net.service.jobs import Jobs
 from covid19net.service.rest import files_routes, jobs_routes
 from covid19net.service.rest.answers import refusals
 from covid19net.service.rest.gateway import Gateway
-from covid19net.service.rest.metrics import Working
 from covid19net.service.rest.models import Health, Limits, Readiness, ServiceAnswer
-from covid19net.service.rest.parts import ROOM_BYTES, GivenParts, Parts, Pull, Sends, free_bytes
+from covid19net.service.rest.parts import ROOM_BYTES, GivenParts, Parts, free_bytes
 from covid19net.service.rest.refusals import Refusal, answer, refusal_of
 from covid19net.service.rest.security import Caller, needs
 from covid19net.service.rest.seen import Watcher
-from covid19net.service.settings import Settings
 from covid19net.weights import find_set
 
 PAGE = Path(__file__).parents[1] / "page"  # made by `npm run build`
@@ -40,30 +36,16 @@ DESCRIPTION = (
 router = APIRouter()
 
 
-def create_app(
-    settings: Settings,
-    jobs: Jobs,
-    intake: Intake,
-    worker: Working,
-    pull: Pull | None = None,
-    sends: Sends | None = None,
-) -> FastAPI:
-    """The REST API and the page.
-
-    Args:
-        settings: as checked at start.
-        jobs: the queue.
-        intake: takes inputs in.
-        worker: analyzes them.
-        pull: begins to fetch a study, or a series of it, for an owner; returns at once.
-        sends: what of a job was sent on, and where.
-    """
-    parts = Parts(settings, jobs, intake, worker, pull, sends)
-    parts.numbers.watch(jobs, worker, settings.data)
+def create_app(parts: Parts) -> FastAPI:
+    """The REST API and the page."""
+    parts.numbers.watch(parts.jobs, parts.worker, parts.settings.data)
     app = FastAPI(
         title="covid19net", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"}, redirect_slashes=False,
-        routes=[*router.routes, *jobs_routes.router.routes, *files_routes.router.routes],
+        routes=[
+            *router.routes, *jobs_routes.router.routes, *files_routes.router.routes,
+            *files_routes.tickets_router.routes,
+        ],
     )  # fmt: skip
     app.state.parts = parts
     if (PAGE / "index.html").is_file():
@@ -71,7 +53,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Covid19netError, _fault)
-    app.add_middleware(Gateway, settings=settings, numbers=parts.numbers)
+    app.add_middleware(Gateway, settings=parts.settings, numbers=parts.numbers)
     return app
 
 
@@ -115,7 +97,7 @@ def metrics(parts: GivenParts, _: Annotated[Caller, Depends(needs("read"))]) -> 
 def service(parts: GivenParts, caller: Watcher) -> ServiceAnswer:
     """What this service is, with which weights, and what this token may do. Any role."""
     settings = parts.settings
-    demonstration, intended_use = _facts(settings.weights)
+    demonstration, intended_use = _facts(settings.weights, parts.home)
     return ServiceAnswer(
         version=__version__,
         weights=settings.weights,
@@ -125,14 +107,14 @@ def service(parts: GivenParts, caller: Watcher) -> ServiceAnswer:
         limits=Limits(
             megabytes=settings.upload_limit_mb, files=settings.upload_files, queue=settings.queue_limit
         ),
-        pulls=parts.pull is not None,
+        pulls=parts.puller is not None,
     )
 
 
-def _facts(weights: str) -> tuple[bool | None, str]:
-    """Whether a weight set is a demonstration, and what it is for; installed sets are not known here."""
+def _facts(weights: str, home: Path | None) -> tuple[bool | None, str]:
+    """Whether a weight set is a demonstration, and what it is for."""
     try:
-        card = find_set(weights, None).diagnosis.card
+        card = find_set(weights, home).diagnosis.card
     except WeightsError:
         return None, RESEARCH
     return card.demonstration, f"{card.intended_use.rstrip('.')}. {RESEARCH}"

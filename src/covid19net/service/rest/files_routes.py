@@ -14,10 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from covid19net.service.disk import RESULTS
 from covid19net.service.rest.answers import refusals
-from covid19net.service.rest.models import ResultFile
+from covid19net.service.rest.models import FaultAnswer, ResultFile, TicketAnswer
 from covid19net.service.rest.parts import GivenParts, Parts
 from covid19net.service.rest.refusals import Refusal
-from covid19net.service.rest.security import REPORT_POLICY, Caller
+from covid19net.service.rest.security import REPORT_POLICY, TICKETS, Caller
 from covid19net.service.rest.seen import JobId, Watcher, visible
 
 RECORD = "result.json"
@@ -110,6 +110,44 @@ def get_file(
     Any role; with submit alone, of own jobs only.
     """
     return _send(_folder(job_id, caller, parts), name)
+
+
+@router.post("/files/{name:path}", responses=refusals(404), summary="Ticket For File")
+def issue_ticket(
+    job_id: JobId,
+    name: Annotated[str, PathParameter(description="A name of the list", examples=["report.html"])],
+    parts: GivenParts,
+    caller: Watcher,
+) -> TicketAnswer:
+    """Get an address that opens one file once, within a minute, without a token: for a tab of a browser.
+
+    Any role; with submit alone, of own jobs only.
+    """
+    if name not in _files(_folder(job_id, caller, parts)):
+        raise Refusal(404, "no-file", "the result has no such file")
+    return TicketAnswer(address=f"{TICKETS}{parts.tickets.issue(job_id, name, caller)}")
+
+
+tickets_router = APIRouter(tags=["results"])
+
+
+@tickets_router.get(
+    TICKETS + "{ticket}",
+    response_class=Response,
+    responses={404: {"model": FaultAnswer, "description": "Used, too old, or none"}},
+)
+def use_ticket(
+    ticket: Annotated[str, PathParameter(description="As issued", examples=["kq3v"])], parts: GivenParts
+) -> FileAnswer:
+    """Open the file that a ticket was issued for. Needs no token, and works once."""
+    found = parts.tickets.take(ticket)
+    if found is None:
+        raise Refusal(
+            404,
+            "no-ticket",
+            "this address opened its file once already, or is too old",
+        )
+    return _send(_folder(found.job, found.caller, parts), found.name)
 
 
 def _folder(job_id: str, caller: Caller, parts: Parts) -> Path:

@@ -15,7 +15,10 @@ from covid19net.service.rest.models import (
     JobAnswer,
     JobList,
     PullAnswer,
+    PullList,
     PullRequest,
+    PullState,
+    moment,
 )
 from covid19net.service.rest.parts import ROOM_BYTES, GivenParts, Parts, free_bytes
 from covid19net.service.rest.refusals import DISK_RETRY_SECONDS, Refusal
@@ -168,13 +171,25 @@ def delete(job_id: JobId, parts: GivenParts, caller: Admin) -> None:
         raise Refusal(409, "running", "the job runs: cancel it first")
 
 
-@router.post("/pulls", status_code=202, tags=["pulls"], responses=refusals(400, 409, 422))
+@router.post("/pulls", status_code=202, tags=["pulls"], responses=refusals(400, 409, 422, 429, 507))
 def pull(wanted: PullRequest, parts: GivenParts, caller: Submitter) -> PullAnswer:
     """Fetch a study, or one series of it, from the PACS; what comes shows up in the list of jobs.
 
-    Role: submit or admin.
+    202 means that it will be tried, whatever happens to the service. Role: submit or admin.
     """
-    if parts.pull is None:
+    if parts.puller is None:
         raise Refusal(409, "no-pacs", "no PACS is configured to fetch from")
-    parts.pull(wanted.study, wanted.series, caller.name)
-    return PullAnswer(accepted=True)
+    return PullAnswer(accepted=True, id=parts.puller.begin(wanted.study, wanted.series, caller.name))
+
+
+@router.get("/pulls", tags=["pulls"], responses=refusals())
+def list_pulls(parts: GivenParts, caller: Watcher) -> PullList:
+    """List the latest pulls and what became of them: all for read and admin, own ones for submit."""
+    owner = None if caller.sees_all else caller.name
+    found = parts.puller.recent(owner) if parts.puller else ()
+    return PullList(
+        pulls=[
+            PullState(**each | {"asked": moment(each["asked"]), "ended": moment(each["ended"])})
+            for each in found
+        ]
+    )

@@ -91,6 +91,12 @@ class ResultFile(Answer):
     type: str = Field(description="Media type", examples=["application/dicom"])
 
 
+class TicketAnswer(Answer):
+    """Where a file is opened once."""
+
+    address: str = Field(description="Path on this service", examples=["/v1/tickets/kq3v"])
+
+
 class Limits(Answer):
     """What a submission may have."""
 
@@ -139,6 +145,27 @@ class PullAnswer(Answer):
     """A pull that has begun; its series come as jobs of the source dicomweb."""
 
     accepted: bool
+    id: str = Field(description="Of the pull, in the list of pulls", examples=[EXAMPLE_ID])
+
+
+class PullState(Answer):
+    """What has become of a pull. Of what was fetched, only its jobs are told."""
+
+    id: str = Field(examples=[EXAMPLE_ID])
+    owner: str = Field(description="Token that asked for it", examples=["ward-3"])
+    state: str = Field(description="waiting, running, done or failed", examples=["failed"])
+    reason: str | None = Field(
+        description="Why it failed, in one line", examples=["pacs.example: has no such study"]
+    )
+    jobs: list[str] = Field(description="Of the series that came", examples=[[]])
+    asked: datetime
+    ended: datetime | None
+
+
+class PullList(Answer):
+    """The latest pulls, the newest first."""
+
+    pulls: list[PullState]
 
 
 def moment(seconds: float | None) -> datetime | None:

@@ -2,19 +2,30 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 import shutil
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
 from covid19net.service.intake import Intake
 from covid19net.service.jobs import Jobs
 from covid19net.service.rest.metrics import Numbers, Working
+from covid19net.service.rest.tickets import Tickets
 from covid19net.service.settings import Settings
 
 ROOM_BYTES = 500_000_000  # that must be free for inputs to be taken: a result of 600 slices takes about half
-Pull = Callable[[str, str | None, str], None]  # study UID, series UID or None, owner; returns at once
 Sends = Callable[[str], Sequence[dict[str, Any]]]  # job id; what of it was sent on, and where
+
+
+class Pulling(Protocol):
+    """What the API asks of what fetches from the PACS."""
+
+    def begin(self, study: str, series: str | None, owner: str) -> str:
+        """Note what to fetch, by UIDs, and return at once with the id of the pull."""
+
+    def recent(self, owner: str | None) -> Sequence[dict[str, Any]]:
+        """The latest pulls, of one owner or of all."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +37,22 @@ class Parts:
         jobs: the queue.
         intake: takes inputs in.
         worker: analyzes them.
-        pull: fetches a series from the PACS; None where none is configured.
+        puller: fetches from the PACS; None where none is configured.
         sends: what was sent on; None where nothing is.
+        home: folder of installed weights; None where there is none.
         numbers: for Prometheus.
+        tickets: with which the page opens files.
     """
 
     settings: Settings
     jobs: Jobs
     intake: Intake
     worker: Working
-    pull: Pull | None = None
+    puller: Pulling | None = None
     sends: Sends | None = None
+    home: Path | None = None
     numbers: Numbers = field(default_factory=Numbers)
+    tickets: Tickets = field(default_factory=Tickets)
 
 
 def parts_of(request: Request) -> Parts:

@@ -16,6 +16,7 @@ from covid19net.service.settings import LOOPBACK, ROLES, Settings, Token
 
 OPEN_PATHS = frozenset({"/", "/health", "/ready", "/openapi.json"})
 ASSETS = "/assets/"  # of the page
+TICKETS = "/v1/tickets/"  # which are secrets themselves
 LOCAL = "local"  # owner of jobs where no tokens are configured
 
 COMMON = {
@@ -27,12 +28,11 @@ COMMON = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 API_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-# The viewer compiles WebAssembly, runs workers from blobs and paints from data it holds; nothing comes
-# from elsewhere, and no script or style stands in the page itself.
+# The viewer runs workers from blobs and paints from data it holds; nothing comes from elsewhere, nothing is
+# evaluated or compiled, and no script or style stands in the page itself.
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; "
-    "connect-src 'self' data: blob:; font-src 'self'; worker-src 'self' blob:; frame-src 'self' blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 REPORT_POLICY = (
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
@@ -133,7 +133,7 @@ def needs(*roles: str) -> Callable[..., Caller]:
 
 def is_open(path: str) -> bool:
     """Whether a path is served to everybody: all others need a token, those that do not exist too."""
-    return path in OPEN_PATHS or path.startswith(ASSETS)
+    return path in OPEN_PATHS or path.startswith((ASSETS, TICKETS))
 
 
 def headers_for(path: str) -> Mapping[str, str]:
