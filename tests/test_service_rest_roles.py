@@ -5,6 +5,7 @@ from itertools import count
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from covid19net.service.settings import Token
 from tests.rest_service import SLICE, TOKENS, Service, bearer, make_service, result_files, serving
@@ -83,7 +84,10 @@ def check_headers(answer) -> None:
 
 def test_no_route_is_left_out(service):
     assert {
-        (method, route.path) for route in service.app.routes for method in route.methods - {"HEAD"}
+        (method, route.path)
+        for route in service.app.routes
+        if isinstance(route, Route)  # not the page's assets, which are there where it was built
+        for method in route.methods - {"HEAD"}
     } == set(EXPECTED)
 
 
@@ -105,7 +109,7 @@ def test_every_role_at_every_route(service, client, method, path):
             assert service.jobs.get(job).state in ("queued", "done")
 
 
-@pytest.mark.parametrize(("method", "path"), [each for each in EXPECTED if "{" in each[1]], ids=str)
+@pytest.mark.parametrize(("method", "path"), [each for each in EXPECTED if "{job_id}" in each[1]], ids=str)
 @pytest.mark.parametrize("job", ["0" * 32, "x", "%2e%2e", "A" * 32, "0" * 5000])
 def test_a_job_that_is_not_there(client, method, path, job):
     address = path.replace("{job_id}", job).replace("{name:path}", "result.json")
