@@ -16,13 +16,9 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 import uvicorn
 
+from covid19net.service.rest.security import PAGE_POLICY, REPORT_POLICY
+
 PAGE = Path(__file__).parents[1] / "src" / "covid19net" / "service" / "page"
-# As strict as it gets: nothing inline, no evaluation, no WebAssembly, nothing from elsewhere.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 TIME = "2026-11-26T08:{:02d}:00Z"
 JSON = dict[str, Any]
 
@@ -206,7 +202,7 @@ def application(service: FakeService) -> Starlette:
         async def answer(message: Any) -> None:
             if message["type"] == "http.response.start":
                 names = {name.lower() for name, _ in message["headers"]}
-                more = {b"content-security-policy": POLICY.encode(), b"cache-control": b"no-store"}
+                more = {b"content-security-policy": PAGE_POLICY.encode(), b"cache-control": b"no-store"}
                 message["headers"] += [(k, v) for k, v in more.items() if k not in names] + [
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),

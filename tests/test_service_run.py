@@ -55,6 +55,18 @@ def test_what_cannot_be_served_is_exit_2_and_one_line(capsys, arguments, said):
     assert said in err
 
 
+def test_an_installation_without_the_page_says_so_at_start(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("covid19net.service.run.serve", lambda *_, **__: None)
+    for page, said in ((tmp_path / "none", True), (tmp_path, False)):
+        (tmp_path / "index.html").touch()
+        monkeypatch.setattr("covid19net.service.rest.app.PAGE", page)
+        with pytest.raises(SystemExit) as end:
+            main(["serve", "--data", str(tmp_path / "data")])
+        assert end.value.code == 0
+        shown = capsys.readouterr()
+        assert ("The page is not part of this installation" in shown.out + shown.err) is said
+
+
 def test_a_folder_has_one_service_and_an_address_one_owner(tmp_path):
     with only_one(tmp_path / "data"):
         with pytest.raises(InputError, match="another service"), only_one(tmp_path / "data"):

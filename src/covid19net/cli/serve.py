@@ -44,6 +44,7 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
         say(show_settings(loaded).rstrip())
         return
     check_installed()
+    from covid19net.service.rest.app import NO_PAGE, has_page
     from covid19net.service.run import serve as run
     from covid19net.weights import find_set
 
@@ -52,6 +53,8 @@ def serve(  # noqa: PLR0913 - each argument is an option of the command
     found = find_set(loaded.weights, home)  # or a fault now, not at every scan
     networks = (found.lungs.card.sha256, found.diagnosis.card.sha256)
 
+    if not has_page():
+        say(NO_PAGE.rstrip())
     where = f"[{loaded.host}]" if ":" in loaded.host else loaded.host
     run(
         loaded,

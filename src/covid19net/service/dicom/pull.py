@@ -117,6 +117,8 @@ class Puller:
             for job in self.pull(wanted.study, wanted.series, wanted.owner):
                 jobs.append(job)
         except Exception as error:  # also a fault of ours is one to tell
+            if self._ended.is_set():  # it was cut off by the end of the service, and begins anew
+                return
             known = isinstance(error, Covid19netError)
             reason = " ".join(str(error).split()) if known else f"unexpected fault ({type(error).__name__})"
             log("pull-failed", fault=type(error).__name__)

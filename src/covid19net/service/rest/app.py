@@ -36,6 +36,11 @@ DESCRIPTION = (
 router = APIRouter()
 
 
+def has_page() -> bool:
+    """Whether the page was built into this installation."""
+    return (PAGE / "index.html").is_file()
+
+
 def create_app(parts: Parts) -> FastAPI:
     """The REST API and the page."""
     parts.numbers.watch(parts.jobs, parts.worker, parts.settings.data)
@@ -48,7 +53,7 @@ def create_app(parts: Parts) -> FastAPI:
         ],
     )  # fmt: skip
     app.state.parts = parts
-    if (PAGE / "index.html").is_file():
+    if has_page():
         app.mount("/assets", StaticFiles(directory=PAGE / "assets"), name="assets")
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -123,10 +128,9 @@ def _facts(weights: str, home: Path | None) -> tuple[bool | None, str]:
 @router.get("/", include_in_schema=False)
 def page() -> Response:
     """The page, or how to get it."""
-    index = PAGE / "index.html"
-    if not index.is_file():
+    if not has_page():
         return PlainTextResponse(NO_PAGE)
-    return Response(index.read_bytes(), media_type="text/html")
+    return Response((PAGE / "index.html").read_bytes(), media_type="text/html")
 
 
 async def _refused(_: Request, error: Exception) -> Response:
