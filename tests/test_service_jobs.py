@@ -205,3 +205,15 @@ def test_later_runs_are_found_without_reading_the_whole_table(jobs):
     (query,) = asked
     (plan,) = jobs._connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()[:1]
     assert "USING INDEX jobs_follows" in plan[3]
+
+
+def test_what_is_sent_again_is_the_newest_and_takes_its_new_label(jobs):
+    for number in range(3):
+        jobs.accept(str(number) * 32, f"content {number}", source="rest", owner="ris", limit=9, label="old")
+        jobs.request_cancel(str(number) * 32)
+    again, new = jobs.accept("9" * 32, "content 0", source="rest", owner="ris", limit=9, label="bed 7")
+    assert (again.id, again.label, new) == ("0" * 32, "bed 7", False)
+    assert [job.id[0] for job in jobs.list()] == ["0", "2", "1"]
+    assert [job.id[0] for job in jobs.list(before="0" * 32)] == ["2", "1"]
+    kept, _ = jobs.accept("9" * 32, "content 1", source="dicom", owner="ris", limit=9)
+    assert kept.label == "old"

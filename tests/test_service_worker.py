@@ -3,6 +3,7 @@
 import contextlib
 from hashlib import sha256
 import json
+import os
 from pathlib import Path
 import random
 import sqlite3
@@ -320,6 +321,30 @@ def test_inputs_go_first_and_then_the_job(ward):
     assert erase(ward.settings.data, ward.jobs, kept)
     assert ward.names("results") == ward.names("inputs") == ward.names("incoming") == []
     assert not erase(ward.settings.data, ward.jobs, kept)
+
+
+def test_a_full_disk_is_freed_of_old_inputs_though_no_row_can_be_written(ward, monkeypatch):
+    old = ward.send(b"plain 1")
+    ward.wait(old)
+
+    def full(*_: object, **__: object) -> bool:
+        raise DiskFull("full")
+
+    monkeypatch.setattr(ward.jobs, "remove", full)
+    with pytest.raises(DiskFull):
+        expire(ward.settings, ward.jobs, time.time() + 366 * 86400)
+    assert ward.names("inputs") == []
+
+
+def test_what_had_arrived_by_dicom_goes_in_time_when_there_is_no_listener_any_more(ward, tmp_path):
+    for name in ("old", "new"):
+        (ward.settings.data / "arriving" / name).mkdir()
+        (ward.settings.data / "arriving" / name / "000001-a").touch()
+    os.utime(ward.settings.data / "arriving" / "old", (0, time.time() - 8 * 86400))
+    expire(load_settings(None, {}, data=tmp_path / "data", dicom_port=11112), ward.jobs, time.time())
+    assert ward.names("arriving") == ["new", "old"]  # the listener's own
+    expire(ward.settings, ward.jobs, time.time())
+    assert ward.names("arriving") == ["new"]
 
 
 def test_a_log_line_says_what_is_listed_and_nothing_else(caplog):

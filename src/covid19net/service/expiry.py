@@ -4,7 +4,7 @@ from pathlib import Path
 from threading import Event, Thread
 import time
 
-from covid19net.service.disk import INCOMING, INPUTS, RESULTS, remove_whole
+from covid19net.service.disk import ARRIVING, INCOMING, INPUTS, RESULTS, remove, remove_whole
 from covid19net.service.jobs import Jobs
 from covid19net.service.logs import log
 from covid19net.service.settings import Settings
@@ -24,15 +24,18 @@ def expire(settings: Settings, jobs: Jobs, now: float) -> int:
     Returns:
         How many jobs are gone; of others the inputs only may be.
     """
-    moment = now - settings.keep_results_days * DAY
-    gone = sum(erase(settings.data, jobs, each, moment) for each in jobs.finished_before(moment))
     moment = now - settings.keep_inputs_days * DAY
-    for job_id in jobs.finished_before(moment):
+    for job_id in jobs.finished_before(moment):  # first: a full disk lets no row be deleted, but files
         with jobs.moving:
             job = jobs.get(job_id)
             if job and job.finished and job.finished < moment:  # not sent again meanwhile
                 remove_whole(settings.data / INPUTS / job_id, settings.data / INCOMING)
-    return gone
+    if settings.dicom_port is None:  # no listener that looks after what had arrived
+        for folder in (settings.data / ARRIVING).iterdir():
+            if folder.stat().st_mtime < moment:
+                remove(folder)
+    moment = now - settings.keep_results_days * DAY
+    return sum(erase(settings.data, jobs, each, moment) for each in jobs.finished_before(moment))
 
 
 def erase(data: Path, jobs: Jobs, job_id: str, ended_before: float | None = None) -> bool:

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     exit_code INTEGER, follows TEXT, summary TEXT, cancel INTEGER NOT NULL DEFAULT 0,
     UNIQUE (owner, content));
 CREATE INDEX IF NOT EXISTS jobs_turn ON jobs (state, turn);
+CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (turn);
 CREATE INDEX IF NOT EXISTS jobs_follows ON jobs (follows);
 CREATE TABLE IF NOT EXISTS keys (
     owner TEXT NOT NULL, key TEXT NOT NULL, job TEXT NOT NULL, PRIMARY KEY (owner, key));

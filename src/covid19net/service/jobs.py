@@ -112,8 +112,9 @@ class Jobs:
             if found:
                 run(
                     "UPDATE jobs SET turn = ?, state = ?, submitted = ?, started = NULL, finished = NULL, "
-                    "attempts = 0, reason = NULL, exit_code = NULL, cancel = 0 WHERE id = ?",
-                    (turn, State.QUEUED, time.time(), found.id),
+                    "attempts = 0, reason = NULL, exit_code = NULL, cancel = 0, label = coalesce(?, label) "
+                    "WHERE id = ?",
+                    (turn, State.QUEUED, time.time(), label, found.id),
                 )
             else:
                 run(
@@ -234,7 +235,7 @@ class Jobs:
         limit: int = 50,
         before: str | None = None,
     ) -> tuple[Job, ...]:
-        """Jobs, the newest first.
+        """Jobs, the one that was sent last first.
 
         Args:
             state: only these.
@@ -245,8 +246,8 @@ class Jobs:
         with self._reading() as run:
             rows = run(
                 f"SELECT {COLUMNS} FROM jobs WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR owner = ?2) "
-                "AND (?3 IS NULL OR serial < (SELECT serial FROM jobs WHERE id = ?3)) "
-                "ORDER BY serial DESC LIMIT ?4",
+                "AND (?3 IS NULL OR turn < (SELECT turn FROM jobs WHERE id = ?3)) "
+                "ORDER BY turn DESC LIMIT ?4",
                 (state, owner, before, limit),
             ).fetchall()
             return tuple(job_of(row) for row in rows)
