@@ -334,6 +334,17 @@ def test_a_pull_that_fails_is_told(page, url, service):
     page.wait_for_selector(".pulls", state="hidden")
 
 
+def test_what_is_out_of_date_or_was_not_delivered_is_told_on_the_list(page, url, service, done):
+    send = {"destination": "archive", "file": "dicom/report.sr.dcm", "state": "given up"}
+    lost = service.add("done", done, sends=[send, send | {"file": "dicom/lungs.seg.dcm"}])
+    old = service.add("done", done)
+    service.jobs[old]["followed_by"] = service.add("done", done, follows=old)
+    page.goto(url)
+    page.wait_for_selector(f"[data-job='{lost}'] >> text=not delivered to archive")
+    assert "out of date" in page.locator(f"[data-job='{old}']").inner_text()
+    assert page.locator(".scan .reason").count() == 2
+
+
 def test_a_job_far_down_the_list_is_followed_too(page, url, service):
     old = service.add("running", submitted="2026-11-26T07:00:00Z")
     for _ in range(100):

@@ -233,6 +233,8 @@ class WorkList {
         h("a", { href: `#/jobs/${job.id}` }, titleOf(job)),
         h("span", { class: "soft" }, from.filter(Boolean).join(" \u00b7 ")),
         job.follows ? h("span", { class: "soft" }, "again, with slices that came late") : null,
+        job.followed_by ? h("span", { class: "reason" }, "out of date: slices came late") : null,
+        undelivered(job),
       ),
       h("td", { class: "number" }, moment(job.submitted)),
       h("td", { class: "result" }, ...outcome(job)),
@@ -270,6 +272,12 @@ class WorkList {
     const at = links.findIndex((link) => link === document.activeElement);
     links[Math.min(links.length - 1, Math.max(0, at < 0 ? 0 : at + step))]?.focus();
   }
+}
+
+/** Where a result was to be sent and has not come, after all attempts. */
+function undelivered(job: Job): HTMLElement | null {
+  const lost = (job.sends ?? []).filter((send) => send["state"] === "given up").map((send) => String(send["destination"]));
+  return lost.length ? h("span", { class: "reason" }, `not delivered to ${[...new Set(lost)].join(", ")}`) : null;
 }
 
 function outcome(job: Job): (Node | string)[] {
