@@ -356,6 +356,19 @@ def test_a_job_far_down_the_list_is_followed_too(page, url, service):
     page.wait_for_selector(f"[data-job='{old}'] .badge.failed")
 
 
+def test_while_a_scan_is_analysed_the_focus_stays_and_a_drop_does_not_leave_the_page(page, url, service):
+    job = service.add("running", progress={"stage": "lungs", "fraction": 0.2})
+    page.goto(f"{url}/#/jobs/{job}")
+    page.locator("button", has_text="Cancel").focus()
+    service.jobs[job]["progress"] = {"stage": "maps", "fraction": 0.7}
+    page.wait_for_selector("text=making the map")
+    assert page.evaluate("document.activeElement.textContent") == "Cancel"
+    kept = """kind => !document.body.dispatchEvent(
+        new DragEvent(kind, { dataTransfer: new DataTransfer(), bubbles: true, cancelable: true }))"""
+    assert page.evaluate(kept, "dragover")
+    assert page.evaluate(kept, "drop")
+
+
 def test_late_slices_are_told_while_the_case_is_looked_at(page, url, service, tmp_path):
     write_case(made_up_case(), tmp_path / "case")
     job = service.add("done", tmp_path / "case")

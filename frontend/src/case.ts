@@ -22,6 +22,7 @@ class Case {
   private ended = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private pictures: ViewerPanel | null = null;
+  private told = "";
   private readonly ends = new AbortController();
 
   constructor(
@@ -59,12 +60,23 @@ class Case {
         this.watch(job);
         return;
       }
-      show(this.frame.main, this.head(job, []), this.waiting(job));
+      this.wait(job);
       if (job.state === "failed" || job.state === "cancelled") return;
     } catch (error) {
       if (this.ended || !this.fault(error)) return;
     }
     this.timer = setTimeout(() => void this.look(), LOOK);
+  }
+
+  /** Shows a job without result, anew only when something changed, and keeps the focus. */
+  private wait(job: Job): void {
+    const told = JSON.stringify(job);
+    if (told === this.told) return;
+    this.told = told;
+    const { main } = this.frame;
+    const held = main.contains(document.activeElement) ? document.activeElement?.textContent : null;
+    show(main, this.head(job, []), this.waiting(job));
+    if (held) [...main.querySelectorAll<HTMLElement>("a, button")].find((found) => found.textContent === held)?.focus();
   }
 
   /** Says so when slices that came later have made what is shown out of date. */

@@ -40,6 +40,8 @@ async function start(): Promise<void> {
     askToken(parts, refused, open);
   });
   listenToKeys();
+  // Where nothing takes a drop, the browser would leave this page for the file.
+  for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
   try {
     await open();
   } catch (error) {
