@@ -9,7 +9,15 @@ TORCH := torch==2.13.0
 PANGO := (apt-get update -qq && apt-get install -y -qq libpango-1.0-0 libpangoft2-1.0-0 >/dev/null) \
 	|| echo "PDFs need the system library Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0"
 
-.PHONY: demo test test-slow train-demo study-demo public-demo lint bench keras-oracle clean
+# The page of `covid19net serve`; only where npm is: without it the service says how to build it.
+NPM := $(shell command -v npm)
+PAGE := src/covid19net/service/page/index.html
+FRONTEND := $(shell find frontend -name node_modules -prune -o -type f -print)
+
+# Two processes of tests on two cores: threads of their own for each would wait for each other at full load.
+ONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: demo page test test-slow train-demo study-demo public-demo lint bench performance keras-oracle clean
 
 $(VENV)/.base: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,11 +34,16 @@ $(VENV)/.dev: $(VENV)/.base
 demo: $(VENV)/.base
 	$(BIN)/covid19net demo --out demo-output
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow and not network and not gpu" -n 2
+$(PAGE): $(FRONTEND)
+	cd frontend && npm ci --no-audit --no-fund && npm run build
+
+page: $(PAGE)
+
+test: $(VENV)/.dev $(if $(NPM),$(PAGE))
+	$(ONE) $(BIN)/python -m pytest -m "not slow and not network and not gpu" -n 2
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "slow" -n 2
+	$(ONE) $(BIN)/python -m pytest -m "slow" -n 2
 
 # The two steps of training on synthetic patients, at reduced size, in under ten minutes on two cores. It learns from
 # the hospital with as many patients of both kinds (the paper's first validation set) and is judged on another.
@@ -55,10 +68,11 @@ public-demo: $(VENV)/.dev
 	$(BIN)/covid19net reproduce public --data demo-public/downloads -o demo-public/public --recipe quick \
 		--allow-incomplete
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev $(if $(NPM),$(PAGE))
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(if $(NPM),cd frontend && npm run check,@echo "npm is not installed: the types of the page were not checked")
 
 # Proof, with real Keras, that imported weights compute what they computed there (1.6 GB, an environment of its own).
 .venv-keras/.done: tests/keras_oracle/requirements.txt
@@ -74,5 +88,10 @@ keras-oracle: $(VENV)/.dev .venv-keras/.done
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_scan.py
 
+# The measured part of docs/performance.md, on this machine; an hour.
+performance: $(VENV)/.dev
+	$(BIN)/python benchmarks/performance.py
+
 clean:
-	rm -rf $(VENV) .venv-keras demo-output train-output study-output demo-public build dist
+	rm -rf $(VENV) .venv-keras demo-output train-output study-output demo-public build dist \
+		frontend/node_modules src/covid19net/service/page

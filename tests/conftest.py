@@ -1,6 +1,9 @@
 """What several test files share: a phantom patient, its files, and one analysis of it."""
 
+from collections.abc import Iterator
+import os
 from pathlib import Path
+import subprocess
 
 import numpy as np
 import pytest
@@ -38,3 +41,16 @@ def models() -> Models:
 def case(phantom: PhantomCase, models: Models) -> CaseResult:
     """One analysis of the phantom."""
     return analyze(Scan(phantom.volume), models)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 MB."""
+    if os.geteuid():
+        pytest.skip("mounting needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -20,7 +20,7 @@ from covid19net.collections import PHANTOMS
 from covid19net.io import write_dicom_series
 from covid19net.phantom import PhantomCase, Scanner, draw_patient, scan_patient
 from covid19net.volume import CTVolume
-from tests.collections_made import make_lctsc
+from tests.collections_made import make_lctsc, make_lung1
 from tests.drawn_objects import phantom_drawn
 
 NOTE = "The scans in this folder are phantoms made by covid19net. They show no person.\n"
@@ -171,6 +171,14 @@ def lctsc(folder: Path, count: int) -> None:
     marked(folder)
 
 
+def lung1(folder: Path, count: int) -> None:
+    """Traps: no segmentation for LUNG1-128, one of another size said for 014; `Lungs-Total`; no age."""
+    names = ["LUNG1-128", "LUNG1-014", *(f"LUNG1-{n:03}" for n in range(1, count + 1))]
+    cases = {name: phantom_drawn(phantom("wild", 250 + n)) for n, name in enumerate(names)}
+    make_lung1(folder, cases).rename(folder / "NSCLC-Radiomics")
+    marked(folder)
+
+
 NSCLC = (
     "Case ID,Patient affiliation,Age at Histological Diagnosis,Weight (lbs),Gender,Ethnicity,Smoking status,"
     "Pack Years,Quit Smoking Year,%GG,Histology ,Pathological T stage,EGFR mutation status,"
@@ -313,11 +321,12 @@ def build(folder: Path, factor: int = 1) -> Path:
     """Every collection of the recipe, under names that a download has; factor 1 is the least that trains."""
     vessel12(folder / "vessel12", 5 + factor)
     lctsc(folder / "LCTSC", 2)
+    lung1(folder / "NSCLC-Radiomics", factor)
     seg20(folder / "seg20", 1 + factor)
     radiogenomics(folder / "NSCLC-Radiogenomics from TCIA", 8 * factor)
-    ictcf(folder / "ictcf", 8 * factor, 3 * factor)
-    covid_ct_md(folder / "COVID-CT-MD", 3 * factor)
-    ny_sbu(folder / "ny-sbu", 16 * factor)
+    ictcf(folder / "ictcf", 8 * factor, 2 * factor)
+    covid_ct_md(folder / "COVID-CT-MD", 2 * factor)
+    ny_sbu(folder / "ny-sbu", 14 * factor)
     return folder
 
 

@@ -43,11 +43,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def orthanc(folder: Path, modalities: dict[str, list[object]] | None = None) -> Iterator[Pacs]:
+def orthanc(
+    folder: Path, modalities: dict[str, list[object]] | None = None, dicom_port: int | None = None
+) -> Iterator[Pacs]:
+    """A PACS that keeps its files in `folder` and knows some DICOM nodes: name to [AE title, host, port]."""
     program = shutil.which("Orthanc")
     if not program or not PLUGIN.exists():
         pytest.skip("Orthanc with DICOMweb is not installed (Debian: orthanc, orthanc-dicomweb)")
-    pacs = Pacs(free_port(), free_port())
+    pacs = Pacs(free_port(), dicom_port or free_port())
     settings = {
         "Name": "PACS",
         "StorageDirectory": str(folder / "storage"),

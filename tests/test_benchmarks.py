@@ -43,6 +43,17 @@ def test_modes(output, phantom_dicom):
     assert "| 1 |" in output("compare_modes.py", phantom_dicom)
 
 
+def test_performance_page(output, phantom_dicom, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- begin measured -->\nearlier\n<!-- end measured -->\nafter\n")
+    output("performance.py", "--scan", phantom_dicom, "--runs", 1, "--only", "stages", "--page", page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("<!-- end measured -->\nafter\n")
+    assert "earlier" not in text
+    assert "| lungs | " in text
+
+
 def test_phantoms(output):
     text = output("compare_phantoms.py", "--patients", 2, "--slices", 4)
     assert "| healthy phantoms (1) | COVID-19 phantoms (1) |" in text

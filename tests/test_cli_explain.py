@@ -92,6 +92,16 @@ def test_place(case, tmp_path, capsys):
     by_hand = float(np.linalg.norm(shifts["p7"]))
     assert record["nearest"][0]["distance"] == pytest.approx(by_hand, rel=1e-2)
     assert (tmp_path / "place.png").exists()
+    assert record["demonstration"]
+    for text in (said, (tmp_path / "place.svg").read_text()):
+        assert "demonstration weights: nothing about a patient" in text
+    told = json.loads((tmp_path / "case" / "result.json").read_text())
+    told["provenance"]["weights"]["diagnosis"]["demonstration"] = False
+    (tmp_path / "case" / "result.json").write_text(json.dumps(told))
+    code, said = run(capsys, *arguments)
+    assert code == 0
+    for text in (said, (tmp_path / "place.svg").read_text()):
+        assert "demonstration" not in text
 
 
 def test_what_is_no_result_is_refused(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -231,6 +232,37 @@ def test_ictcf_traps(ictcf):
     refused("ictcf", ictcf, "two folders of this patient")
     (ictcf / "Patients.csv").unlink()
     refused("ictcf", ictcf, "no CSV with the columns of iCTCF's table")
+
+
+def test_ictcf_archives_are_looked_into(ictcf):
+    """As downloaded: `Patient 3.zip`, told by its first image; pictures in it are refused as in a folder."""
+    place = ictcf / "somewhere" / "Patient 3"
+    archive = place.with_name("Patient 3.zip")
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted((place / "CT").iterdir()):
+            packed.write(path, f"Patient 3/CT/{path.name}")
+    shutil.rmtree(place)
+    rows, _ = made("ictcf", ictcf)
+    assert rows[2]["scan"].resolve() == archive
+    assert rows[2]["thickness"] == rows[0]["thickness"]
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("Patient 3/CT/IMG-0001-00001.jpg", b"\xff\xd8\xff\xe0")
+    refused("ictcf", ictcf, "Patient 3.zip: pictures of 8 bits, not Hounsfield units; refused. Get the DICOM")
+    archive.write_bytes(b"PK\3\4 cut")
+    refused("ictcf", ictcf, "Patient 3.zip: not a complete zip archive")
+
+
+def test_ictcf_slices_without_a_folder_of_their_own(ictcf):
+    """DICOM files right in `Patient N` are its CT; nothing but other folders there is a gap, not "no CT"."""
+    place = ictcf / "somewhere" / "Patient 1"
+    for path in (place / "CT").iterdir():
+        path.rename(place / path.name)
+    (place / "CT").rmdir()
+    rows, beside = made("ictcf", ictcf)
+    assert rows[0]["scan"].resolve() == place
+    assert "1 without a CT" in beside["notes"]
+    (ictcf / "somewhere" / "Patient 3" / "CT").rename(ictcf / "somewhere" / "Patient 3" / "images")
+    refused("ictcf", ictcf, "Patient 3: no DICOM image in its folder or archive", allow_incomplete=False)
 
 
 # --- LUNA16

@@ -377,7 +377,9 @@ def test_nsclc_radiomics(tmp_path, style):
     stored = [(0,), (), (1, 2), (0, 1, 2)]
     cases = {name: turned(CASES[n], stored[n]) for n, name in enumerate(names)}
     folder = make_lung1(tmp_path, cases, style)
-    rows, beside = made("nsclc-radiomics", folder)
+    done = []
+    rows, beside = made("nsclc-radiomics", folder, progress=lambda *told: done.append(told))
+    assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     kinds = {c["patient_id"][-9:]: c["object_kind"] for c in cells(folder)}
     assert kinds == {
         "LUNG1-001": "SEG",

@@ -82,6 +82,17 @@ def test_dsr2html_renders_the_numbers(folder):
         assert text in done.stdout.replace("&#39;", "'"), text
 
 
+def test_a_number_in_the_report_stands_beside_its_name(folder, found):
+    """Items of containers that are CONTINUOUS are shown as running text, their names left out."""
+    containers = [found[NUMBERS], *items(found[NUMBERS], "CONTAINER")]
+    assert {each.ContinuityOfContent for each in containers} == {"SEPARATE"}
+    told = tool("dsr2html", folder / NUMBERS).stdout
+    for name, value in (("Probability", "0.37"), ("Threshold Value", "0.8"), ("Volume", "1890.0")):
+        assert re.search(
+            rf"{name}:?</b>\s*(<br>)?\s*<span class=\"num\">{value}|{name}.{{0,40}}{value}", told, re.S
+        )
+
+
 def test_they_are_in_the_study_of_the_scan_each_a_series_of_its_own(found, case):
     origin = case.scan.origin
     for dataset in found.values():
@@ -251,6 +262,22 @@ def test_the_same_result_gives_the_same_bytes_and_anything_else_other_uids(case,
         third = uids(objects(other, tmp_path / what))
         assert {name for name in DICOM if third[name][0] != first[name][0]} == expected, what
         assert {name for name in DICOM if third[name][1] != first[name][1]} == expected, what
+
+
+def test_a_deflated_heat_map_is_the_same_object_and_small(case, folder, tmp_path):
+    """Read by pydicom, and by dcmtk, whose form of it without compression dciodvfy finds no error in."""
+    write_dicom_results(case, tmp_path, pdf=b"%PDF-1.4\n%%EOF\n", deflate=True)
+    small, whole = tmp_path / HEAT, folder / HEAT
+    assert small.stat().st_size < whole.stat().st_size / 20
+    one, other = pydicom.dcmread(small), pydicom.dcmread(whole)
+    assert one.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1.99"  # PS3.6 A-1
+    assert one == other
+    for name in set(DICOM) - {HEAT}:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    assert tool("dcmconv", "+te", small, tmp_path / "whole.dcm").returncode == 0
+    assert pydicom.dcmread(tmp_path / "whole.dcm").FloatPixelData == other.FloatPixelData
+    done = tool("dciodvfy", tmp_path / "whole.dcm")
+    assert [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")] == []
 
 
 def test_another_scan_of_the_same_values_gives_other_uids(folder, tmp_path):

@@ -240,6 +240,14 @@ def test_few_slices_are_in_memory_at_a_time(lungs):
     stream.close()  # an abandoned stream leaves nothing running
 
 
+def test_threads_share_a_network_while_others_let_go_of_its_memory(diagnosis, image):
+    network = engine.open_diagnosis(diagnosis, "cpu")
+    alone = network(image)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(network, [image] * 5))  # begun and ended at different times
+    assert all(np.array_equal(one.maps, alone.maps) and one.logit == alone.logit for one in found)
+
+
 def test_progress_counts_slices(lungs):
     seen = []
     engine.open_lungs(lungs, "cpu")(random_slices(3), lambda done, count: seen.append((done, count)))

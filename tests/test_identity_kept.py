@@ -5,8 +5,10 @@ names; then every byte that comes out is searched.
 """
 
 from collections.abc import Iterator
+import errno
 import gzip
 from pathlib import Path
+import shutil
 import sys
 import zlib
 
@@ -14,8 +16,15 @@ import pydicom
 import pytest
 
 from covid19net.cli import main
+from covid19net.errors import InputError
+from covid19net.report.pdf import check_pdf
 from tests.dicom_files import ct_slices, with_preamble, write
 
+try:
+    check_pdf()
+    LACKING = ""
+except InputError as fault:
+    LACKING = str(fault)
 MARK = "QXZ"  # begins every word to find; in no result by itself
 CARRIED = {  # by objects of the same study
     "PatientName": "QXZname^QXZgiven",
@@ -109,6 +118,86 @@ def test_no_word_of_the_headers_or_names_comes_out_but_in_dicom(scan, tmp_path, 
             assert value.encode() not in files[name], name
         assert b"QXZprivate" not in files[name]
         assert b"QXZfolder" not in files[name]
+
+
+def answer(capfd, *words: object) -> tuple[int, list[str]]:
+    """Exit code, and the words to find in what was said."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in words])
+    told = capfd.readouterr()
+    assert told.out + told.err
+    return int(stop.value.code or 0), hits("stdout", told.out.encode()) + hits("stderr", told.err.encode())
+
+
+FAULTS = {  # what is wrong with a scan -> (exit code, what is done to its files)
+    "no lungs": (3, lambda files: [_values(path, 0) for path in files]),
+    "a slice is missing": (2, lambda files: files[len(files) // 2].unlink()),
+    "cut off": (2, lambda files: [path.write_bytes(path.read_bytes()[:-1000]) for path in files]),
+}
+
+
+def _values(path: Path, value: int) -> None:
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = (dataset.pixel_array * 0 + 1024 + value).tobytes()
+    dataset.save_as(path)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_scan_that_fails_tells_nothing_of_whose_it_is(scan, tmp_path, capfd, monkeypatch, fault):
+    """One line with the reason, and the name of what was given; no folder, no part of a file is left."""
+    code, spoil = FAULTS[fault]
+    shutil.copytree(scan, tmp_path / "given")
+    # Messages repeat the name of a file that is at fault as it was given: here names tell nothing.
+    files = sorted(path for path in (tmp_path / "given").rglob("*") if path.is_file())
+    plain = [path.rename(tmp_path / "given" / f"{i:03}.dcm") for i, path in enumerate(files)]
+    (tmp_path / "given" / "QXZsub").rmdir()
+    spoil(plain)
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["covid19net"])
+    words = ("analyze", tmp_path / "given", "-o", out, "--dicom", "--identify")
+    assert answer(capfd, *words) == (code, [])
+    assert not out.exists() or list(out.rglob("*")) == []
+
+
+def test_results_that_cannot_be_written_tell_nothing_and_leave_nothing(scan, tmp_path, capfd, monkeypatch):
+    """The disk is full when the DICOM objects come, the last of all: exit 5, and the name that was given."""
+    from pydicom.dataset import FileDataset
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FileDataset, "save_as", full)
+    monkeypatch.setattr("highdicom.pm.ParametricMap.save_as", full, raising=False)
+    monkeypatch.setattr(sys, "argv", ["covid19net"])
+    out = tmp_path / "out"
+    shutil.copytree(scan, tmp_path / "given")
+    words = ("analyze", tmp_path / "given", "-o", out, "--dicom", "--identify")
+    assert answer(capfd, *words) == (5, [])
+    assert [path for path in out.rglob("*") if path.is_file()] == []
+
+
+def test_with_identify_names_are_in_the_report_and_nowhere_else(scan, tmp_path, capfd, monkeypatch):
+    """Name, patient ID, dates and accession number; in report.html, its PDF, and the DICOM objects."""
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["covid19net"])
+    pdf = ["--pdf"] if not LACKING else []
+    assert answer(capfd, "analyze", scan, "-o", out, "--dicom", "--identify", *pdf) == (0, [])
+    files = dict(everything(out))
+    found = {hit.split(":")[0] for name, data in files.items() for hit in hits(name, data)}
+    named = {"report.html"} | {name for name in files if name.endswith(".dcm")}
+    assert found - {"report.pdf"} == named
+    page = files["report.html"].decode()
+    for value in ("QXZNAME, QXZgiven", "QXZid", "QXZaccession", "1907-05-08", "2019-08-07"):
+        assert value.lower() in page.lower()
+    for value in (*LEFT_BEHIND.values(), CARRIED["StudyDescription"], CARRIED["ReferringPhysicianName"]):
+        assert value not in page
+    if pdf:
+        import pypdfium2
+
+        sheets = pypdfium2.PdfDocument(out / "report.pdf")
+        text = "".join(sheet.get_textpage().get_text_bounded() for sheet in sheets)
+        assert "QXZid" in text
+        assert hits("report.pdf", str(sheets.get_metadata_dict()).encode()) == []
 
 
 def test_the_search_finds_what_it_should(scan, tmp_path):

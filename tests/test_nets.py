@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from covid19net.nets.covid19net import COVID19Net, SameConv3d
-from covid19net.nets.densenet_fpn import DenseNetFPN
+from covid19net.nets.densenet_fpn import DenseNetFPN, enlarging_kernel
 from covid19net.nets.gradient import HeadWithGradient
 from tests.networks import lively
 
@@ -84,3 +84,28 @@ def test_batch_and_single_scans_agree():
         together = network(images)[0]
         alone = torch.cat([network(image[None])[0] for image in images])
     assert (together - alone).abs().max() < 1e-5
+
+
+def test_the_economical_merge_gives_the_same_logits():
+    torch.manual_seed(0)
+    net = DenseNetFPN(pyramid=16, segmentation=8).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+    slices = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        plain = net(slices)
+        net.economical = True
+        assert net(slices).sub(plain).abs().max() < 1e-5 * plain.abs().max()
+
+
+def test_enlarging_and_convolving_is_one_transposed_convolution():
+    # By hand, along y: pixels 1, 2 enlarged are 1 1 2 2; under the kernel (1, 10, 100), zeros outside, they
+    # give 110, 211, 221, 22. The other axis has the kernel (0, 1, 0): it repeats.
+    kernel = torch.zeros(1, 1, 3, 3)
+    kernel[0, 0, :, 1] = torch.tensor([1.0, 10, 100])
+    out = torch.nn.functional.conv_transpose2d(
+        torch.tensor([[[[1.0], [2.0]]]]), enlarging_kernel(kernel), stride=2, padding=1
+    )
+    assert out[0, 0].tolist() == [[110, 110], [211, 211], [221, 221], [22, 22]]

@@ -311,6 +311,25 @@ def test_a_model_is_taken_to_another_hospital(capsys, tmp_path):
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "new.json").read_bytes()
 
 
+def test_ages_that_are_bands_are_taken_only_where_asked_for_and_marked(capsys, tmp_path):
+    """Middle of 50-70: 60 years for everybody, as if the table said so."""
+    path = write_model(tmp_path / "model.json", made_up_model())
+    table, _ = hospital(tmp_path, age="", age_band="50-70")
+    words = ("prognosis", "recalibrate", path, table, "--origin", "hospital B")
+    code, _, err = run(capsys, *words, "-o", tmp_path / "none.json")
+    assert code == 2
+    assert "column age is empty (known as a band, whose middle --age-band middle takes)" in err
+    code, out, _ = run(capsys, *words, "-o", tmp_path / "bands.json", "--age-band", "middle")
+    assert code == 0
+    assert "warning: age of 120 of 120 patients is known as a band only" in out
+    hospital(tmp_path, age=60)
+    assert run(capsys, *words, "-o", tmp_path / "years.json")[0] == 0
+    bands, years = read_model(tmp_path / "bands.json"), read_model(tmp_path / "years.json")
+    np.testing.assert_array_equal(bands.baseline.hazard, years.baseline.hazard)
+    assert "known as a band only" in bands.about.limits
+    assert "known as a band only" not in years.about.limits
+
+
 def test_what_cannot_be_recalibrated_is_one_line_and_no_file(capsys, tmp_path):
     path = write_model(tmp_path / "model.json", made_up_model())
     faults = {

@@ -280,6 +280,13 @@ def test_too_few_events_of_a_cause_are_refused():
         cause_specific(Outcome(outcome.time, none), x, NAMES)
 
 
+def test_a_hazard_ratio_beyond_all_numbers_is_refused():
+    """exp(709.8) is the largest float64."""
+    outcome, x = sample(1, 300)
+    with pytest.raises(InputError, match=r"hazard ratio of 1e.06 units has no finite interval"):
+        cause_specific(outcome, x, NAMES, per={NAMES[0]: 1e6})
+
+
 def test_collinear_covariates_are_refused():
     outcome, x = sample(1, 300)
     with pytest.raises(InputError, match="collinear"):

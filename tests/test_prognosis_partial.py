@@ -70,6 +70,13 @@ def test_lifelines_agrees_and_a_start_changes_nothing(rossi):
         assert found.log_likelihood == pytest.approx(theirs.log_likelihood_, abs=1e-8)
 
 
+def test_a_start_out_of_all_reason_is_not_taken(rossi):
+    """exp of its predictors is 0 for most patients, so that a risk set would weigh nothing."""
+    sets = risk_sets(*rossi)
+    far = maximise(sets, ridge=1.0, start=np.full(7, 1e4))
+    assert far.coefficients == pytest.approx(maximise(sets, ridge=1.0).coefficients, abs=1e-9)
+
+
 def test_the_ridge_of_lifelines_is_per_patient_and_its_sd_has_another_divisor(rossi):
     """Theirs: n penalizer / 2 sum (b sd)^2, the sd of n - 1; ours: ridge / 2 sum (b sd)^2, that of n."""
     n, ridge = rossi[0].size, 30.0

@@ -31,7 +31,8 @@ def test_the_record_says_what_was_found_in_plain_json():
 
 def test_the_distance_from_the_training_images_is_recorded_where_it_is_known():
     known = replace(made_up_case(), feature_distance=Distance(7.5, 11.25))
-    assert SCHEMA == "covid19net-result/1.3"  # 1.0: no distance, 1.1: no prognosis, 1.2: no quantification
+    assert SCHEMA == "covid19net-result/1.4"  # 1.0: no distance, 1.1: no prognosis, 1.2: no quantification,
+    # 1.3: no sources of the weights
     assert json.loads(json.dumps(case_record(known)))["feature_distance"] == {"value": 7.5, "limit": 11.25}
     assert case_record(made_up_case())["feature_distance"] is None
 

@@ -1,17 +1,21 @@
 """The page on paper, read back with PDFium."""
 
+from dataclasses import replace
 import json
+import subprocess
 import sys
 
 import pytest
 
 from covid19net.cli import main
 from covid19net.errors import InputError
+from covid19net.prognosis.model import Clinical, predict
 from covid19net.report.case import FILES, PDF, write_case
 from covid19net.report.patient_page import case_page
 from covid19net.report.pdf import check_pdf, page_as_pdf
 from covid19net.volume import Finding
 from tests.cases import made_up_case
+from tests.prognostic_models import made_up_model
 
 pypdfium2 = pytest.importorskip("pypdfium2")
 
@@ -44,6 +48,15 @@ def test_the_report_is_two_sheets_of_a4(pages):
     assert len(document) <= 2
     for page in document:
         assert page.get_size() == pytest.approx(A4, abs=1)
+
+
+@needs_pango
+def test_a_report_with_a_doubted_prognosis_is_two_sheets_as_well():
+    doubt = Finding("prognosis-not-covid", "the scan is negative: it holds for patients with COVID-19 only")
+    case = made_up_case(Finding("weights-demonstration", "trained on synthetic images"), doubt)
+    prognosis = predict(made_up_model(), case.features, Clinical(60, "F", True))
+    case = replace(case, prognosis=prognosis)
+    assert len(texts(page_as_pdf(case_page(case)))) == 2
 
 
 def test_every_sheet_says_which_scan_and_what_it_is_not(pages):
@@ -90,6 +103,23 @@ def test_nothing_is_fetched_for_a_pdf(tmp_path):
 def test_the_record_names_the_pdf(tmp_path):
     write_case(made_up_case(), tmp_path, pdf=True)
     assert json.loads((tmp_path / "result.json").read_text())["files"]["report.pdf"] == "report.html on paper"
+
+
+@needs_pango
+def test_a_report_of_another_day_is_the_same_bytes(tmp_path):
+    """Ten years on by the clock of Python; else the PDF in DICOM would be another object."""
+    script = "from pathlib import Path; import sys; from tests.cases import made_up_case\n"
+    script += "from covid19net.report.case import write_case\n"
+    script += "write_case(made_up_case(), Path(sys.argv[1]), pdf=True)\n"
+    later = "import time, datetime; now = time.time; time.time = lambda: now() + 3.2e8\n"
+    later += (
+        "class Day(datetime.date):\n    today = classmethod(lambda day: day.fromtimestamp(time.time()))\n"
+    )
+    later += "datetime.date = Day\n"
+    for name, code in (("now", script), ("later", later + script)):
+        subprocess.run([sys.executable, "-c", code, tmp_path / name], check=True)
+    for name in (PDF, "report.html"):
+        assert (tmp_path / "now" / name).read_bytes() == (tmp_path / "later" / name).read_bytes()
 
 
 def test_the_pdf_comes_and_goes_with_the_wish_for_it(tmp_path):

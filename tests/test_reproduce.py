@@ -178,6 +178,15 @@ def test_a_recipe_of_a_size_that_was_not_measured_is_counted_by_voxels():
     assert hours_of(cost, gpu=True) == hours_of(cost)
 
 
+def test_masks_and_hashes_are_counted_for_each_patient(tmp_path):
+    """2 patients of LCTSC at 15 s a mask and 2 headers; 0.06 s a hash (docs/performance.md)."""
+    lay(tmp_path, *ICTCF, "lctsc/LCTSC-Train-S1-001/s/1.dcm", "lctsc/LCTSC-Test-S2-101/s/1.dcm")
+    found = take_inventory(tmp_path, WANTED, tmp_path / "out")
+    steps = {step.name: step for step in steps_of(found, Place(tmp_path, tmp_path / "out"), Choice())}
+    assert hours_of(steps["manifest-lctsc"].cost) == pytest.approx((2 * 15 + 2 * 0.002) / 3600)
+    assert [steps[name].cost.units["scan hashed"] for name in ("lungs", "diagnosis")] == [2, 2]
+
+
 # --- what is done anew
 
 

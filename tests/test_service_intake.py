@@ -5,7 +5,6 @@ from hashlib import sha256
 import os
 from pathlib import Path
 import shutil
-import subprocess
 
 import pytest
 
@@ -69,6 +68,13 @@ def test_the_same_files_in_any_order_are_one_job(desk):
     other, new = desk.send(b"one", b"twO")
     assert new
     assert other.content != job.content
+
+
+def test_other_networks_of_the_same_name_make_another_job(desk):
+    job, _ = desk.send(b"one")
+    desk.intake = Intake(desk.settings, desk.jobs, ["ab" * 32, "cd" * 32])
+    assert desk.send(b"one")[1]
+    assert desk.send(b"one")[0].content != job.content
 
 
 def test_options_and_weights_are_part_of_what_is_asked(desk, tmp_path):
@@ -174,19 +180,6 @@ def test_a_crash_between_any_two_steps_leaves_a_whole_job_or_none(desk, monkeypa
     assert jobs == ([accepted.id] if accepted else [])
     assert desk.names("incoming") == []
     assert bool(accepted) == (end == 6)  # 2 files, their folder, the move, the folder of inputs, the row
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 MB."""
-    if os.geteuid():
-        pytest.skip("mounting needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_is_said_and_forgotten_when_there_is_room_again(small_disk):

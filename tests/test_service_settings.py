@@ -15,6 +15,8 @@ data = "/srv/covid19net"
 port = 9000
 queue_limit = 10
 callers = ["CT1", "PACS"]
+pacs = "https://pacs.example/dicom-web"
+pacs_authorization = "Bearer for-the-pacs"
 
 [[tokens]]
 name = "ris"
@@ -33,6 +35,7 @@ objects = ["seg", "sr"]
 name = "archive"
 kind = "stow"
 url = "https://me:hunter2@archive.example/dicom-web/"
+authorization = "Bearer for-the-archive"
 """
 
 
@@ -131,8 +134,14 @@ def test_what_is_shown_is_toml_that_reads_back_and_holds_no_secret(tmp_path):
     shown = show_settings(settings)
     assert "hunter2" not in shown
     assert SECRET not in shown
+    assert "Bearer" not in shown
+    assert "Bearer" not in repr(settings)
     assert settings.tokens[0].secret_sha256 not in shown
     values = tomllib.loads(shown)
     values["tokens"][0] |= {"secret_sha256": settings.tokens[0].secret_sha256}
-    values["destinations"][1] |= {"url": settings.destinations[1].url}
+    values["destinations"][1] |= {
+        "url": settings.destinations[1].url,
+        "authorization": "Bearer for-the-archive",
+    }
+    values["pacs_authorization"] = "Bearer for-the-pacs"
     assert load_settings(None, {}, **values) == settings

@@ -1,10 +1,14 @@
 """Work on many items, several at a time."""
 
+import os
+import subprocess
+import sys
 from threading import Barrier
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from covid19net.stream import overlapped
+from covid19net.stream import one_blas_thread, overlapped
 
 
 def test_results_come_in_order():
@@ -36,3 +40,26 @@ def test_a_fault_is_told_when_its_turn_comes():
     assert [next(results), next(results)] == [3, 6]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def blas_threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_products_stay_on_one_thread_until_the_last_asker_is_done():
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        first, second = one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        assert blas_threads() == {1}
+        first.__exit__(None, None, None)
+        assert blas_threads() == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == before != {1}
+
+
+def test_a_process_can_be_told_how_many_threads_to_use():
+    code = "from covid19net.stream import *; before = cores(); use_cores(1); print(before, cores())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(os.sched_getaffinity(0))), "1"]

@@ -31,7 +31,7 @@ def patient(tmp_path):
 
 
 def test_the_image_is_that_of_the_preprocessing(patient, tmp_path):
-    (path,) = prepare([patient], tmp_path / "cache")
+    (path,) = prepare([patient], tmp_path / "cache").paths.values()
     found = np.load(path)
     volume = images.read_ct(patient.values["scan"]).volume
     mask = read_mask(patient.values["lungs"], volume)

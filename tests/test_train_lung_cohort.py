@@ -94,6 +94,28 @@ def test_too_few_patients_are_refused(manifest):
     assert not (manifest.parent / "few").exists()
 
 
+def test_a_scan_that_cannot_be_used_stops_or_is_left_out_and_named(manifest, tmp_path):
+    """A mask with a slice less among six to learn from: a fault by its row, or five patients and a table."""
+    lines = manifest.read_text().splitlines()
+    table = tmp_path / "m.csv"
+    rows = [
+        line.replace(f",{k}.", f",{manifest.parent}/{k}.").replace(f",{k}-", f",{manifest.parent}/{k}-")
+        for k, line in enumerate(lines[1:])
+    ]
+    rows[3] = rows[3].replace(f"{manifest.parent}/3-lungs.nii.gz", "short.nii.gz")
+    table.write_text("\n".join([lines[0], *rows]))
+    write_volume(Overlay(np.ones((9, 64, 64), np.uint8), AFFINE), tmp_path / "short.nii.gz")
+    card = {"name": "toy", "licence": "none", "origin": "a test", "training_command": "none"}
+    with pytest.raises(InputError, match=r"row 5: .*grid"):
+        train_lungs_from(table, tmp_path / "out", SHORT, **card)
+    weights = train_lungs_from(table, tmp_path / "out", SHORT, leave_out=True, **card)
+    assert weights is not None
+    assert weights.card.metrics["patients left out, their scans being unusable"] == 1
+    assert "4 synthetic patients" in weights.card.training_data
+    (_, left) = (tmp_path / "out" / "left-out.csv").read_text().splitlines()
+    assert left.startswith("3,training,row 5: short.nii.gz: the lung mask is not on its scan's grid")
+
+
 def test_dice_is_that_of_known_pixels_averaged_over_patients():
     """One patient found to one half exactly, one wholly: by hand 2 * 2 / (2 + 4) = 2/3 and 1."""
     import torch

@@ -10,6 +10,7 @@ from covid19net import load_models
 from covid19net.cohort import read_manifest, write_table
 from covid19net.errors import InputError, NotChestCTError, WeightsError
 from covid19net.io import write_volume
+from covid19net.train import images
 from covid19net.train.classes import split_patients
 from covid19net.train.classify import start_network
 from covid19net.train.outcome import scores_table, spread
@@ -209,7 +210,7 @@ def test_one_scan_under_two_names_is_refused(manifest, place):
         train_task(table, Plan(TASKS["diagnosis"], STAGES), two)
 
 
-def test_a_scan_that_cannot_be_used_stops_or_is_left_out_and_named(manifest, place, tmp_path):
+def test_a_scan_that_cannot_be_used_stops_or_is_left_out_and_named(manifest, place, tmp_path, monkeypatch):
     """A scan of nothing but air among 20: a fault by its row; or 19 patients, and the 20th in a table."""
     rows = manifest.read_text().splitlines()
     auxiliary = [line.replace(",auxiliary-", f",{manifest.parent}/auxiliary-") for line in rows[1:21]]
@@ -222,8 +223,11 @@ def test_a_scan_that_cannot_be_used_stops_or_is_left_out_and_named(manifest, pla
     workplace = Workplace(tmp_path / "out", tmp_path / "work", place.cache)
     with pytest.raises((InputError, NotChestCTError), match="row 2"):
         train_task(table, plan, workplace)
+    hashed, real = [], images.content_hash
+    monkeypatch.setattr(images, "content_hash", lambda path: hashed.append(path) or real(path))
     weights = train_task(table, replace(plan, leave_out=True), workplace)
     assert weights is not None
+    assert len(hashed) == len(set(hashed)) == 40  # 20 scans and their masks, once each
     assert weights.card.metrics["patients left out, their scans being unusable"] == 1
     left = (tmp_path / "out" / "left-out.csv").read_text().splitlines()
     assert left[1].startswith(("auxiliary-0,training,", "auxiliary-0,tuning,"))

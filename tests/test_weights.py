@@ -36,6 +36,7 @@ from covid19net.weights import (
     write_weights,
 )
 from covid19net.weights.files import load_reference, sha256_of, what_it_is
+from covid19net.weights.networks import randomised
 from covid19net.weights.reference import (
     Reference,
     feature_distance,
@@ -772,3 +773,16 @@ def test_networks_trained_apart_become_one_set(diagnosis, tmp_path):
     lungs.path.write_bytes(b"cut")
     with pytest.raises(WeightsError, match=lungs.card.sha256):
         join_sets([lungs.path.parent], tmp_path / "third")
+
+
+def test_shuffled_kernels_follow_the_seed_whatever_the_order_of_the_file():
+    """safetensors gives names in an order of its own, another one in each process."""
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.normal(size=(3, 4)) for name in "abcd"} | {"bias": np.arange(4.0)}
+    turned = dict(reversed(tensors.items()))
+    found, other = (randomised(each, np.random.default_rng(7)) for each in (tensors, turned))
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(found[name], other[name])
+        np.testing.assert_array_equal(np.sort(found[name], None), np.sort(array, None))
+    assert (found["a"] != tensors["a"]).any()
+    assert (found["bias"] == tensors["bias"]).all()

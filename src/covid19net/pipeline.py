@@ -32,6 +32,7 @@ from covid19net.prognosis.model import Clinical, Prognosis, PrognosticModel, mis
 from covid19net.prognosis.model_file import model_sha256
 from covid19net.quantify import Quantification, quantify
 from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
+from covid19net.stream import one_blas_thread
 from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan, upright
 from covid19net.weights import Card, WeightSet, find_set, lung_weights
 from covid19net.weights.files import load_reference
@@ -150,7 +151,9 @@ def _timed(seconds: dict[str, float], stage: str, progress: Progress | None) -> 
 
 
 def _card_of(card: Card) -> dict[str, object]:
-    keys = ("name", "task", "network", "sha256", "licence", "origin", "training_data", "demonstration")
+    keys = (
+        "name", "task", "network", "sha256", "licence", "origin", "training_data", "demonstration", "sources",
+    )  # fmt: skip
     return {key: getattr(card, key) for key in keys}
 
 
@@ -269,6 +272,7 @@ def _ready(
     return lambda: models.diagnosis(values), lambda: values
 
 
+@one_blas_thread()
 def analyze(  # noqa: PLR0913 - each is an option of its own
     scan: Scan | CTVolume,
     models: Models,

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from covid19net.errors import NotChestCTError
+from covid19net.stream import cores, overlapped
 from covid19net.volume import Box, CTVolume, Overlay
 
 AIR = -1024  # HU; lower values are padding outside the scanner's field of view
@@ -29,7 +30,7 @@ WALL_SIGMAS = 4.0  # elsewhere HU stay within this many sd of the mean lung HU (
 IMAGE_SHAPE = (48, 240, 360)  # (z, y, x) of the lung image
 WHOLE = (1, 1, 1)  # voxels of it that are one for a network trained at full size
 SMALLEST_WEIGHT = 1e-12  # of a voxel in a resized one; what is below adds 1e-9 HU at most
-CHUNK = 16  # slices worked on at a time, so that memory does not grow with the scan
+CHUNK = 8  # slices worked on at a time, so that memory does not grow with the scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,8 @@ def slice_inputs(volume: CTVolume, indices: Sequence[int]) -> Iterator[np.ndarra
             if i not in kept:
                 hu = np.maximum(volume.hu[i], AIR).astype(np.float32)
                 mean, sd = hu.mean(dtype=np.float64), hu.std(dtype=np.float64)
-                hu = (hu - np.float32(mean)) / np.float32(sd + SD_FLOOR)
+                hu -= np.float32(mean)
+                hu /= np.float32(sd + SD_FLOOR)
                 kept[i] = rows @ hu @ columns.T
         kept = {i: kept[i] for i in kept if i >= index - 1}
         yield np.stack([kept[index - 1], kept[index], kept[index + 1]])
@@ -200,11 +202,13 @@ def lung_image(volume: CTVolume, lungs: Overlay, box: Box | None = None) -> Lung
         share = rows @ (lungs.values[z, *grid.slices[1:]] > 0).astype(np.float32) @ columns.T
         return hu, share > LUNG_SHARE
 
-    count, total, squares = 0, 0.0, 0.0
-    for z in _chunks(box):
+    def sums(z: slice) -> tuple[int, float, float]:
         hu, inside = quiet(z)
         values = hu[inside].astype(np.float64)
-        count, total, squares = count + values.size, total + values.sum(), squares + (values**2).sum()
+        return values.size, float(values.sum()), float(values @ values)
+
+    parts = list(overlapped(sums, _chunks(box), cores()))
+    count, total, squares = (sum(column) for column in zip(*parts, strict=True))
     mean = total / count
     sd = np.sqrt(max(squares / count - mean**2, 0.0))
     floor, top = np.float32(mean - WALL_SIGMAS * sd), np.float32(mean + WALL_SIGMAS * sd)
@@ -212,12 +216,18 @@ def lung_image(volume: CTVolume, lungs: Overlay, box: Box | None = None) -> Lung
     image = np.zeros(IMAGE_SHAPE, np.float32)
     along_z, along_y, along_x = (zoom_matrix(a, b) for a, b in zip(box.shape, IMAGE_SHAPE, strict=True))
     lowest, highest = np.float32(np.inf), np.float32(-np.inf)
-    for z in _chunks(box):
+
+    def resized(z: slice) -> tuple[np.float32, np.float32, np.ndarray]:
         hu, inside = quiet(z)
-        hu = np.where(inside, hu, np.clip(hu, floor, top))
-        lowest, highest = min(lowest, hu.min()), max(highest, hu.max())
-        part = along_y @ hu @ along_x.T
-        image += np.tensordot(along_z[:, z.start - box.start[0] : z.stop - box.start[0]], part, 1)
+        np.clip(hu, floor, top, out=hu, where=~inside)
+        weights = along_z[:, z.start - box.start[0] : z.stop - box.start[0]]
+        return hu.min(), hu.max(), np.tensordot(weights, along_y @ hu @ along_x.T, 1)
+
+    for low, high, part in overlapped(
+        resized, _chunks(box), cores()
+    ):  # added in order: the same sum each time
+        lowest, highest = min(lowest, low), max(highest, high)
+        image += part
     image = np.clip(image, lowest, highest)
     deviation = image.std(dtype=np.float64)
     if not deviation > 0:

@@ -1,5 +1,6 @@
 """Lungs of a CT scan: the segmentation network on its slices, and the mask on the patient's own grid."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,6 +11,7 @@ from covid19net.engine import LungNetwork, ScanOnDevice
 from covid19net.errors import NotChestCTError
 from covid19net.lungs import LUNG_PROBABILITY, clean_up, split_sides
 from covid19net.preprocess import segmentation_affine, slice_inputs, zoom_matrix
+from covid19net.stream import cores, overlapped
 from covid19net.volume import CTVolume, Overlay
 
 LARGEST_STEP = 5.0  # mm between segmented slices; the thickest slices of the published data sets
@@ -128,17 +130,20 @@ def lungs_on_ct(
     )
     below = np.nextafter(np.float32(LUNG_PROBABILITY), np.float32(0))
     out = np.zeros(volume.shape, np.uint8)
-    slices = np.flatnonzero(sides.any(axis=(1, 2)))
+    slices = [int(z) for z in np.flatnonzero(sides.any(axis=(1, 2)))]
     if there:
-        on_z = slice(int(slices[0]), int(slices[-1]) + 1)
+        on_z = slice(slices[0], slices[-1] + 1)
         out[on_z, on_y, on_x] = there.lungs_in(sides[on_z, y, x], (on_z, y, x), rows, columns)
         return Overlay(out, volume.affine)
-    for z in slices:
+
+    def put(z: int) -> None:
         side, chance = sides[z, y, x], probability.values[z, y, x]
         chance = np.where(side > 0, np.maximum(chance, LUNG_PROBABILITY), np.minimum(chance, below))
         is_lung = rows @ chance @ columns.T >= LUNG_PROBABILITY
         toward_right = rows @ ((side == 1).astype(np.float32) - (side == 2)) @ columns.T
         out[z, on_y, on_x] = is_lung * np.where(toward_right > 0, np.uint8(1), np.uint8(2))
+
+    deque(overlapped(put, slices, cores()), maxlen=0)
     return Overlay(out, volume.affine)
 
 

@@ -1,13 +1,52 @@
-"""Many scans one after the other, so that reading some overlaps computing others."""
+"""Work on many things in turn by several threads: scans, or parts of one."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+import os
+from threading import Lock
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_BLAS = Lock()
+_alone: list[Any] = []  # an entry for each `one_blas_thread` under way; the first knows what to go back to
+_cores: list[int] = []  # from `use_cores`
+
+
+def use_cores(count: int) -> None:
+    """Let this process work with so many threads; for a process that shares the machine with its like."""
+    _cores[:] = [max(1, count)]
+
+
+def cores() -> int:
+    """How many threads to work with: the cores this process may use, unless `use_cores` says otherwise."""
+    if _cores:
+        return _cores[0]
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Matrix products on the thread that asks for them.
+
+    The products of one scan are small: BLAS's own threads spend longer waiting, at full load, than they save,
+    and take the cores from the networks (docs/performance.md). Holds for the whole process.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with _BLAS:
+        _alone.append(None if _alone else threadpool_limits(1, user_api="blas"))
+    try:
+        yield
+    finally:
+        with _BLAS:
+            if len(_alone) == 1:
+                _alone[0].restore_original_limits()
+            _alone.pop()
 
 
 def overlapped(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:

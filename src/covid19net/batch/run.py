@@ -19,6 +19,7 @@ from covid19net.engine import choose_device
 from covid19net.errors import InputError
 from covid19net.io.files import write_fault
 from covid19net.report.pdf import check_pdf
+from covid19net.stream import cores
 
 TABLE, PARQUET = "results.csv", "results.parquet"
 MEMORY_EACH = 3 << 29  # bytes a worker takes at most with scans of 150 slices: 1.5 GiB
@@ -110,11 +111,6 @@ def run_batch(
         tables = (write_csv(spool, plan.out / TABLE), write_parquet(spool, plan.out / PARQUET))
     summary.tables = tuple(table for table in tables if table)
     return summary
-
-
-def cores() -> int:
-    """CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers(device: str) -> int:

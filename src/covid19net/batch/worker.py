@@ -30,6 +30,7 @@ from covid19net.output import Output
 from covid19net.pipeline import CaseResult, Models, analyze, load_models
 from covid19net.prognosis.model_file import find_model
 from covid19net.report.case import case_record
+from covid19net.stream import use_cores
 from covid19net.volume import Scan
 
 MAPS = ("lungs.nii.gz", "heatmap.nii.gz")
@@ -104,6 +105,8 @@ class Worker:
         with self._opening:
             if self._models is None:
                 plan = self._plan
+                if plan.device == "cpu":
+                    use_cores(plan.threads)  # the others are other workers'
                 self._models = load_models(
                     plan.weights, device=plan.device, home=plan.home, cache=plan.cache, threads=plan.threads
                 )

@@ -19,6 +19,7 @@ from covid19net.cli.explain import explain_app
 from covid19net.cli.phantom import phantom_app
 from covid19net.cli.prognosis import prognosis_app
 from covid19net.cli.reproduce import reproduce_app
+from covid19net.cli.serve import serve
 from covid19net.cli.study import study
 from covid19net.cli.terminal import fault_of, say
 from covid19net.cli.train import train_app
@@ -34,7 +35,7 @@ app = typer.Typer(
     help="From a chest CT to a COVID-19 probability, lung masks and a map of suspicious areas. "
     "Research software, not a medical device.",
 )
-for command in (analyze, convert, doctor, demo, batch, study, audit):
+for command in (analyze, convert, doctor, demo, batch, serve, study, audit):
     app.command()(command)
 app.add_typer(weights_app, name="weights")
 app.add_typer(cohort_app, name="cohort")

@@ -1,6 +1,7 @@
 """Commands on single scans: analyze, convert, doctor, demo."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +21,7 @@ from covid19net.cli.terminal import (
     progress_bar,
     say,
     show_findings,
+    without_names,
 )
 from covid19net.errors import Covid19netError, InputError, naming
 from covid19net.output import Output
@@ -57,6 +59,12 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     dicom: Annotated[
         bool, typer.Option("--dicom", help="DICOM results too, in OUT/dicom, for the study of the scan.")
     ] = False,
+    deflate: Annotated[
+        bool,
+        typer.Option(
+            "--deflate", help="With --dicom: the heat map a fiftieth of its size; not every PACS takes it."
+        ),
+    ] = False,
     home: HomeOption = None,
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Write the report as PDF too (needs the extra 'pdf').")
@@ -64,6 +72,14 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     identify: Annotated[
         bool, typer.Option("--identify", help="Name the patient in the report, from the DICOM headers.")
     ] = False,
+    keep_scan: Annotated[
+        bool, typer.Option("--keep-scan", help="Write the CT too, as ct.nii.gz on the grid of mask and map.")
+    ] = False,
+    dicom_if_possible: Annotated[
+        bool, typer.Option("--dicom-if-possible", help="As --dicom; no fault where a scan cannot have them.")
+    ] = False,
+    progress_file: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    nameless: Annotated[bool, typer.Option("--nameless", hidden=True)] = False,
 ) -> None:
     """Probability, lung masks, map of suspicious areas and a report for each scan.
 
@@ -82,15 +98,21 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         raise InputError("--age, --sex and --comorbidity are one patient's: give one scan with them")
     if evidence not in ("basic", "full"):
         raise InputError(f"--evidence {evidence}: choose basic or full")
+    if deflate and not dicom:
+        raise InputError("--deflate is of the DICOM results: give --dicom with it")
     prognostic = find_model(prognosis)
     models = load_models(weights, device=device, home=home_of(home), cache=cache_folder())
-    output = Output(pdf=pdf, dicom=dicom, identify=identify)
+    output = Output(
+        pdf=pdf, dicom=dicom, dicom_if_possible=dicom_if_possible, identify=identify, scan=keep_scan,
+        progress=progress_file, deflate=deflate,
+    )  # fmt: skip
     codes: list[int] = []
     for number, scan in enumerate(scans, start=1):
         folder = out if len(scans) == 1 else out / f"{number:03d}"
         reading = {"series": series, "allow_irregular": allow_irregular}
         reader = partial(read_ct, scan, series=series, allow_irregular=allow_irregular)
-        with fault_of(f"scan {number} of {len(scans)}: ", codes), naming(scan.name):
+        unnamed: AbstractContextManager[None] = without_names(scan) if nameless else nullcontext()
+        with fault_of(f"scan {number} of {len(scans)}: ", codes), unnamed, naming(scan.name):
             options: dict[str, Any] = {"clinical": clinical, "prognostic": prognostic}
             options |= {"every_slice": every_slice, "full_evidence": evidence == "full"}
             analyze_one(reader, folder, models, options=options, reading=reading, output=output)
@@ -121,7 +143,7 @@ def analyze_one(
 
     from covid19net.pipeline import analyze as analyze_scan
 
-    with progress_bar("covid19net") as progress:
+    with progress_bar("covid19net", output.progress) as progress:
         progress("reading", 0.0)
         start = perf_counter()
         scan = read()

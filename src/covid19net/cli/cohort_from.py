@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from covid19net.cli.terminal import say
+from covid19net.cli.terminal import progress_bar, say
 
 if TYPE_CHECKING:
     from covid19net.collections import Collection
@@ -53,7 +53,11 @@ def cohort_from(
         say(f"written: {out}; fill in what is known, then: covid19net cohort check {out}")
         return
     collection = collection_of(name)
-    written = write_manifest(collection, folder, out, use=use, allow_incomplete=allow_incomplete)
+    with progress_bar(collection.name) as progress:
+        written = write_manifest(
+            collection, folder, out, use=use, allow_incomplete=allow_incomplete,
+            progress=lambda done, count: progress(f"{done} of {count} patients", done / count),
+        )  # fmt: skip
     for note in written.notes:
         say(f"note: {note}")
     say(f"licence: {written.source.licence}; cite: {written.source.citation}")

@@ -28,6 +28,7 @@ explain_app = typer.Typer(
     no_args_is_help=True, help="Look into the diagnosis network. All but 'place' need torch."
 )
 
+MARK = "demonstration weights: nothing about a patient"  # above a figure made with them
 ScanArgument = Annotated[Path, typer.Argument(help="Any scan that analyze reads.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 
@@ -56,8 +57,7 @@ def _seen(
 
 def _mark(findings: "tuple[Finding, ...]") -> str:
     """What stands above a figure made with demonstration weights."""
-    codes = {finding.code for finding in findings}
-    return "demonstration weights: nothing about a patient" if "weights-demonstration" in codes else ""
+    return MARK if any(finding.code == "weights-demonstration" for finding in findings) else ""
 
 
 def _write_json(record: dict[str, Any], path: Path) -> None:
@@ -198,12 +198,13 @@ def place_patient(
     from covid19net.report.figure_space import pca_figure
     from covid19net.report.figures import save_figure
 
-    own, sha256 = read_record(result)
+    own, sha256, demonstration = read_record(result)
     cohort = read_features(features)
     found = place(own, cohort, weights=sha256)
     labels = _labels(manifest)
     classes = [labels.get(name) or "cohort" for name in cohort]
-    save_figure(pca_figure(found.space, classes, new=own), out, "place")
+    mark = MARK if demonstration else ""
+    save_figure(pca_figure(found.space, classes, mark, new=own), out, "place")
     nearest = [
         {
             "patient_id": name,
@@ -218,6 +219,7 @@ def place_patient(
         "point": [round(float(value), 4) for value in found.point],
         "nearest": nearest,
         "usual_distance": round(found.usual, 4),
+        "demonstration": demonstration,
     }
     _write_json(record, out / "place.json")
     for case in nearest:
@@ -225,6 +227,8 @@ def place_patient(
         say(f"{case['patient_id']}: distance {case['distance']:.3g}, score {case['probability']:.3f}{label}")
     far = "farther than usual: no case of the cohort is like this one" if found.alone else "usual here"
     say(f"nearest to nearest in the cohort: {found.usual:.3g} ({far})")
+    if mark:
+        say(mark)
     say(f"written to {out}: place.json, place.png (.pdf, .svg)")
 
 

@@ -1,7 +1,7 @@
 """Commands on prognostic models."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -68,9 +68,13 @@ def prognosis_recalibrate(
         Path | None,
         typer.Option(help="CSV with patient_id and f00 to f63; without it they are columns of TABLE.csv."),
     ] = None,
+    age_band: Annotated[
+        Literal["refuse", "middle"],
+        typer.Option(help="Where the age is known as a band only: refuse, or take the middle of the band."),
+    ] = "refuse",
 ) -> None:
     """Keep who stays longer, learn anew how long: the baseline hazard from a hospital's own patients."""
-    from covid19net.cohort import FEWEST_DAYS, is_followed, read_manifest
+    from covid19net.cohort import FEWEST_DAYS, in_years, is_followed, read_manifest
     from covid19net.features import FEATURES, read_features
     from covid19net.prognosis.model_file import write_model
     from covid19net.prognosis.outcome import outcome_of
@@ -96,10 +100,16 @@ def prognosis_recalibrate(
     others = {analysis.weights for analysis in values.values()} - {known.about.diagnosis_sha256, ""}
     if others:
         raise InputError(f"{(features or table).name}: its features come from other weights than the model's")
+    notes: tuple[str, ...] = ()
+    if age_band == "middle" and "age" in known.covariates:
+        patients, notes = in_years(patients)
     x = sample_covariates(patients, known.covariates, values)
     synthetic = any(bool(patient.values.get("synthetic")) for patient in patients)
-    new, found = recalibrate(known, outcome, x, origin, demonstration=synthetic)
+    marks = [f"Baseline hazard: {note}." for note in notes]
+    new, found = recalibrate(known, outcome, x, origin, demonstration=synthetic, notes=marks)
     write_model(out, new)
+    for note in notes:
+        say(f"warning: {note}")
     _tell(found, known.baseline.horizon)
     if new.about.demonstration:
         say("demonstration: made from synthetic patients, says nothing about people")

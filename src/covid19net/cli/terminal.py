@@ -55,8 +55,17 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[str, float], None]]:
-    """A bar on stderr that names the stage; silent when stderr is no terminal."""
+def progress_bar(title: str, told: Path | None = None) -> Iterator[Callable[[str, float], None]]:
+    """A bar on stderr that names the stage; silent when stderr is no terminal.
+
+    Args:
+        title: before the stage.
+        told: file that gets a line "share stage" for each stage instead, for another process.
+    """
+    if told:
+        with told.open("w", buffering=1) as file:
+            yield lambda stage, share: print(f"{share:.3f} {stage}", file=file)
+        return
     if not sys.stderr.isatty():
         yield lambda _stage, _share: None
         return
@@ -82,6 +91,24 @@ def fault_of(title: str, codes: list[int]) -> Iterator[None]:
         return
     typer.echo(f"{title}error: {fault}", err=True)
     codes.append(fault.exit_code)
+
+
+@contextmanager
+def without_names(scan: Path) -> Iterator[None]:
+    """Take the names of an archive's entries, which may name a patient, out of a fault."""
+    try:
+        yield
+    except Covid19netError as error:
+        import zipfile
+
+        from covid19net.io.files import printable
+
+        said = str(error)
+        names = zipfile.ZipFile(scan).namelist() if zipfile.is_zipfile(scan) else []
+        for number, name in sorted(enumerate(names, start=1), key=lambda each: -len(each[1])):
+            for known in (printable(name), printable(name.rpartition("/")[2])):
+                said = said.replace(known, f"entry {number}") if known else said
+        raise type(error)(said) from error
 
 
 def show_findings(findings: tuple["Finding", ...]) -> None:

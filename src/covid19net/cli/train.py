@@ -75,6 +75,7 @@ def lungs(  # noqa: PLR0913 - each argument is an option of the command
     licence: LicenceOption = "none stated",
     origin: OriginOption = "not stated",
     tensorboard: BoardOption = False,
+    leave_out: LeaveOption = False,
     home: HomeOption = None,
 ) -> None:
     """Learn to find the lungs from scans with lung masks."""
@@ -90,7 +91,7 @@ def lungs(  # noqa: PLR0913 - each argument is an option of the command
         site = site_at(here, workers, work / "tensorboard" if tensorboard else None, bar.step)
         site = replace(site, checkpoint=work / "lungs.safetensors", metrics=work / "lungs.jsonl")
         weights = train_lungs_from(
-            manifest, out, schedule, start=begin, site=site,
+            manifest, out, schedule, start=begin, site=site, leave_out=leave_out,
             progress=lambda done, count: bar.part("slices", done, count),
             name=name, licence=licence, origin=origin, training_command=typed_command(),
         )  # fmt: skip

@@ -20,7 +20,7 @@ from covid19net.cohort.manifest import (
     unknown_columns,
     write_table,
 )
-from covid19net.cohort.missing import Bands, ClinicalTable, any_comorbidity, banded, clinical
+from covid19net.cohort.missing import Bands, ClinicalTable, any_comorbidity, banded, clinical, in_years
 from covid19net.cohort.sources import (
     SIDECAR,
     DataSource,
@@ -64,6 +64,7 @@ __all__ = [
     "class_by_set",
     "clinical",
     "find_leaks",
+    "in_years",
     "is_followed",
     "is_in_time",
     "join_manifests",

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from covid19net.cohort import refuse_foreign, relative, sidecar_of, write_table
-from covid19net.collections.collection import CONFIRMED, Collection, Gathered, Stated
+from covid19net.collections.collection import CONFIRMED, Collection, Gathered, Progress, Stated
 from covid19net.errors import InputError
 from covid19net.table import write_whole
 
@@ -39,7 +39,13 @@ class Written:
 
 
 def write_manifest(
-    collection: Collection, folder: Path, out: Path, *, use: str = "", allow_incomplete: bool = False
+    collection: Collection,
+    folder: Path,
+    out: Path,
+    *,
+    use: str = "",
+    allow_incomplete: bool = False,
+    progress: Progress | None = None,
 ) -> Written:
     """Read a download and write its manifest and, beside it, NAME.source.json.
 
@@ -49,6 +55,7 @@ def write_manifest(
         out: the manifest, a CSV; paths in it are relative to its folder where they can be.
         use: what it is wanted for, of `USES`; by default the collection's main one.
         allow_incomplete: whether counts that differ from the published ones are a note, not a fault.
+        progress: called with the number of patients done and in all, where a collection takes long.
 
     Raises:
         InputError: no such folder; a use the collection does not allow; counts or files that differ.
@@ -57,7 +64,9 @@ def write_manifest(
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
     refuse_foreign(out)
-    gathered = collection.gather(folder, out.with_name(out.stem + MADE))
+    gathered = collection.gather(
+        folder, out.with_name(out.stem + MADE), progress or (lambda _done, _count: None)
+    )
     differ, doubts = differences(collection, gathered)
     if not gathered.rows:
         raise InputError(f"{collection.name}: no usable patient was found; {_first(differ) or 'is it here?'}")

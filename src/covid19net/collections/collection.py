@@ -11,6 +11,7 @@ SURE = {
     "disputed": "sources disagree or none states it; awaits confirmation on the live page",
     "memory": "from memory; awaits confirmation on the live page",
 }
+Progress = Callable[[int, int], None]  # patients done and in all
 CONFIRMED = {"table", "page", "code"}
 USES = ("lungs", "egfr", "diagnosis", "severity", "prognosis", "analysis")
 
@@ -77,7 +78,8 @@ class Collection:
         address: where to get it.
         size: of the download.
         claims: what a model made from it can claim, and what not.
-        gather: reads a download: its folder, and a folder for what has to be made (masks).
+        gather: reads a download: its folder, a folder for what has to be made (masks), and what to tell of
+            patients done where that takes long.
         refused: use -> why it is refused.
         counts: what is counted -> the published number.
         unconfirmed: further facts that await confirmation.
@@ -91,7 +93,7 @@ class Collection:
     address: Stated
     size: Stated
     claims: str
-    gather: Callable[[Path, Path], Gathered]
+    gather: Callable[[Path, Path, Progress], Gathered]
     refused: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, Count] = field(default_factory=dict)
     unconfirmed: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.drawn import READERS, Masking, Names
 from covid19net.collections.layout import number, records_of, sex_of, tables_with
 from covid19net.collections.tcia import patients_of
@@ -16,7 +16,7 @@ LCTSC_NAMES = Names("Lung_L", "Lung_R")
 LUNG1_NAMES = Names("Lung-Left", "Lung-Right", "Lungs-Total")
 
 
-def gather_lctsc(folder: Path, made: Path) -> Gathered:
+def gather_lctsc(folder: Path, made: Path, progress: Progress) -> Gathered:
     """The patients of LCTSC; institution as centre, Train and Test as training and validation.
 
     Raises:
@@ -24,7 +24,7 @@ def gather_lctsc(folder: Path, made: Path) -> Gathered:
     """
     found, counts = Gathered(), Counter[str]()
     masking = Masking(LCTSC_NAMES, made, found)
-    for patient in patients_of(folder, LCTSC, found):
+    for patient in patients_of(folder, LCTSC, found, progress):
         _, part, centre, _ = patient.name.split("-")
         counts["patients"] += 1
         counts[f"patients of {centre.upper()}"] += 1
@@ -36,7 +36,7 @@ def gather_lctsc(folder: Path, made: Path) -> Gathered:
     return found
 
 
-def gather_lung1(folder: Path, made: Path) -> Gathered:
+def gather_lung1(folder: Path, made: Path, progress: Progress) -> Gathered:
     """The patients of NSCLC-Radiomics whose lungs are drawn.
 
     Raises:
@@ -48,7 +48,7 @@ def gather_lung1(folder: Path, made: Path) -> Gathered:
     for record in records.values():
         counts[record["gender"].lower()] += 1
         counts["age missing"] += number(record["age"]) is None
-    for patient in patients_of(folder, LUNG1, found):
+    for patient in patients_of(folder, LUNG1, found, progress):
         counts["patients"] += 1
         kinds = ("RTSTRUCT",) if patient.name.upper() in OTHER_SIZE else tuple(READERS)
         if row := masking.row(patient, kinds):

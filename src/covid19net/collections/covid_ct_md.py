@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.headers import facts_of, first_slice
 from covid19net.collections.layout import entries, search
 from covid19net.errors import InputError
@@ -15,7 +15,7 @@ CODES = {"covid-19": "P", "cap": "cap", "normal": "normal"}  # how a patient's f
 LABELS = {"covid-19": "covid", "cap": "other"}
 
 
-def gather(folder: Path, _made: Path) -> Gathered:
+def gather(folder: Path, _made: Path, _progress: Progress) -> Gathered:
     """Patients of the two pneumonias; normal lungs are counted and left out.
 
     Raises:

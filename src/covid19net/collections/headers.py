@@ -1,10 +1,12 @@
 """What the header of a DICOM file says of how a scan was made, and of its patient's age and sex."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from covid19net.collections.layout import entries
 from covid19net.errors import InputError
-from covid19net.io.files import source_of
+from covid19net.io.archive import open_zip
+from covid19net.io.files import Source, find_files, is_shadow, source_of
 from covid19net.io.header import FIRST_READ, Slice, looks_like_dicom, read_slices
 from covid19net.io.identity import headers_of
 
@@ -19,27 +21,37 @@ SHOWN = {
 }
 
 
-def first_slice(folder: Path) -> Slice | None:
-    """The first DICOM image of a folder, by name; None where it holds none.
+@contextmanager
+def _files(place: Path) -> Iterator[list[Source]]:
+    """The files of a folder, not below it, or those of a zip archive; without the shadows of macOS."""
+    if place.is_dir():
+        found = find_files(place, deep=False).sources
+        yield [source for source in found if not source.name.startswith(".")]
+        return
+    with open_zip(source_of(place, place.name)) as inside:
+        yield [source for source in inside.sources if not is_shadow(source.name)]
+
+
+def first_slice(place: Path) -> Slice | None:
+    """The first DICOM image of a folder or zip archive, by name; None where it holds none.
 
     Raises:
-        InputError: it holds pictures instead, or its images have 8 bits: neither are Hounsfield units.
+        InputError: it holds pictures instead, or its images have 8 bits: neither are Hounsfield units; or it
+            is no archive that can be read.
     """
-    files = [entry for entry in entries(folder) if entry.is_file()]
-    for entry in files:
-        source = source_of(Path(entry.path), entry.name) if entry.stat().st_size else None
-        head = source.read(0, FIRST_READ) if source else b""
-        if source and looks_like_dicom(head):
-            planes = read_slices(source, head)
+    called = f"{place.parent.name}/{place.name}" if place.is_dir() else place.name
+    with _files(place) as files:
+        for source in files:
+            head = source.read(0, FIRST_READ)
+            planes = read_slices(source, head) if looks_like_dicom(head) else []
             if planes and planes[0].stored.stored <= PICTURE_BITS:
-                raise InputError(f"{folder.name}: 8-bit images, not Hounsfield units; refused")
+                raise InputError(f"{called}: 8-bit images, not Hounsfield units; refused")
             if planes:
                 return planes[0]
-    if any(entry.name.lower().endswith(PICTURES) for entry in files):
-        raise InputError(
-            f"{folder.parent.name}/{folder.name}: pictures of 8 bits, not Hounsfield units; refused. Get the "
-            "DICOM form"
-        )
+        if any(source.name.lower().endswith(PICTURES) for source in files):
+            raise InputError(
+                f"{called}: pictures of 8 bits, not Hounsfield units; refused. Get the DICOM form"
+            )
     return None
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.headers import facts_of, first_slice
 from covid19net.collections.layout import Record, entries, number, search, sex_of, table_with
 from covid19net.errors import InputError
@@ -18,17 +18,18 @@ SEVERITY = {"mild": "mild", "regular": "mild", "severe": "severe", "critically i
 DIED = {"deceased": "yes", "cured": "no"}  # else unknown
 
 
-def gather(folder: Path, _made: Path) -> Gathered:
+def gather(folder: Path, _made: Path, _progress: Progress) -> Gathered:
     """Patients whose class is certain and whose CT is there.
 
     Raises:
-        InputError: no table; the JPEG form; a patient twice; a value that the table should not hold.
+        InputError: no table; the JPEG form; a patient twice; an archive that cannot be read; a value that the
+            table should not hold.
     """
     table = table_with(folder, COLUMNS, "iCTCF's table of patients")
     if len({record["Patient"] for record in table}) < len(table):
         raise InputError("iCTCF: a patient stands in its table twice")
-    places = _places(folder)
     found, counts = Gathered(), Counter[str]()
+    places = _places(folder)
     for record in table:
         _add(found, record, places.get(record["Patient"].lower()), counts)
     found.counts = {"patients in the table": len(table)} | {
@@ -46,20 +47,17 @@ def gather(folder: Path, _made: Path) -> Gathered:
 
 
 def _places(folder: Path) -> dict[str, Path]:
-    """Folder or archive of each patient's CT."""
-    found: dict[str, Path] = {}
+    """Folder or archive of each patient's CT: `Patient N/CT`, or whatever else is there of the patient."""
+    places: dict[str, Path] = {}
     for path in search(folder, lambda entry: bool(PATIENT.fullmatch(entry.name))):
         name = path.stem.lower() if path.is_file() else path.name.lower()
-        if name in found:
+        if name in places:
             raise InputError(f"{path.name}: two folders of this patient; is the download there twice?")
-        inside = (
-            next((Path(e.path) for e in entries(path) if e.name.upper() == "CT"), None)
-            if path.is_dir()
-            else path
-        )
-        if inside is not None:
-            found[name] = inside
-    return found
+        inside = entries(path) if path.is_dir() else []
+        if path.is_file() or inside:
+            named = (Path(e.path) for e in inside if e.is_dir() and e.name.upper() == "CT")
+            places[name] = next(named, path)
+    return places
 
 
 def _label(record: Record) -> str:
@@ -88,17 +86,16 @@ def _add(found: Gathered, record: Record, place: Path | None, counts: Counter[st
     if place is None:
         counts["without a CT"] += 1
         return
-    plane = first_slice(place) if place.is_dir() else None
-    if place.is_dir() and plane is None:
-        found.gaps.append(f"{record['Patient']}: no DICOM image in its folder")
+    plane = first_slice(place)
+    if plane is None:
+        found.gaps.append(f"{record['Patient']}: no DICOM image in its folder or archive")
         return
     counts[f"{label} with a CT"] += 1
     if label == "other":
         counts["control with a CT"] += 1
         counts["control, CT negative"] += record.get("CT") == "Negative"
-    facts = facts_of(plane) if plane else {}
     row: dict[str, object] = {"patient_id": record["Patient"], "scan": place, "label": label, "set": part}
-    row |= facts | {"centre": centre, "age": number(record["Age"]), "sex": sex_of(record["Gender"])}
+    row |= facts_of(plane) | {"centre": centre, "age": number(record["Age"]), "sex": sex_of(record["Gender"])}
     found.rows.append(row | _outcome(record, label))
 
 

@@ -3,14 +3,14 @@
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.images import lung_mask, paired, refuse_picture
 
 NAME = re.compile(r"[\d.]+\.mhd", re.IGNORECASE)  # the series instance UID
 LUNGS = (3, 4)  # of the mask; 5 is the trachea
 
 
-def gather(folder: Path, made: Path) -> Gathered:
+def gather(folder: Path, made: Path, _progress: Progress) -> Gathered:
     """Scans of however many subsets, with masks of the two lungs alone.
 
     Raises:

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.layout import Record, number, sex_of, table_with
 from covid19net.collections.tcia import (
     CTSeries,
@@ -28,7 +28,7 @@ NOT_CHEST = re.compile(r"\b(ac|ctac|atten\w*|pet|wb|scout|topo\w*|localizer)\b",
 LUNG = re.compile(r"thin|lung|thorax|chest", re.IGNORECASE)
 
 
-def gather(folder: Path, _made: Path) -> Gathered:
+def gather(folder: Path, _made: Path, progress: Progress) -> Gathered:
     """Adenocarcinomas of known EGFR status, each with one chosen CT series.
 
     Raises:
@@ -37,7 +37,7 @@ def gather(folder: Path, _made: Path) -> Gathered:
     records = {_name(r): r for r in table_with(folder, COLUMNS, "the clinical table of NSCLC Radiogenomics")}
     found, counts = Gathered(), _table_counts(records)
     reasons = Counter[str]()
-    for patient in patients_of(folder, PATIENT, found):
+    for patient in patients_of(folder, PATIENT, found, progress):
         record = records.get(patient.name)
         counts["patients on disk"] += 1
         if record is None:

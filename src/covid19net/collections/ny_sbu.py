@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.layout import Record, number, sex_of, table_with, tables_with
 from covid19net.collections.tcia import CTSeries, Patient, date_of, finest, originals, patients_of, usable
 from covid19net.errors import InputError
@@ -31,7 +31,7 @@ FIRST_DAY, LAST_DAY = -1, 3  # from the start of the visit to the scan
 CHEST = re.compile(r"chest|thora|lung|pulmon", re.IGNORECASE)
 
 
-def gather(folder: Path, _made: Path) -> Gathered:
+def gather(folder: Path, _made: Path, progress: Progress) -> Gathered:
     """Inpatients with a chest CT about their admission.
 
     Raises:
@@ -39,7 +39,7 @@ def gather(folder: Path, _made: Path) -> Gathered:
     """
     records = _records(folder)
     found, counts, left = Gathered(), _table_counts(records), Counter[str]()
-    for patient in patients_of(folder, PATIENT, found):
+    for patient in patients_of(folder, PATIENT, found, progress):
         record = records.get(patient.name)
         if record is None:
             found.gaps.append(f"{patient.name}: not in the clinical file")

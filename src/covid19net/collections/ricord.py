@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.layout import Record, number, records_of, sex_of, tables_with
 from covid19net.collections.tcia import finest, originals, patients_of
 from covid19net.errors import InputError
@@ -15,7 +15,7 @@ RESULTS = {"1A": "DETECTED", "1B": "NOT DETECTED"}
 EMBOLISM = re.compile(r"\bpe\b|angio|embol|\bcta\b", re.IGNORECASE)
 
 
-def gather(folder: Path, _made: Path) -> Gathered:
+def gather(folder: Path, _made: Path, progress: Progress) -> Gathered:
     """One axial original series of each patient, without a label.
 
     Raises:
@@ -23,7 +23,7 @@ def gather(folder: Path, _made: Path) -> Gathered:
     """
     records = {r["Anon MRN"]: r for path in tables_with(folder, COLUMNS) for r in records_of(path)}
     found, counts, sites = Gathered(), Counter[str](), set[str]()
-    for patient in patients_of(folder, PATIENT, found):
+    for patient in patients_of(folder, PATIENT, found, progress):
         part, site, code = re.fullmatch(r"MIDRC-RICORD-(\w+)-(\d+)-(\d+)", patient.name.upper()).groups()  # type: ignore[union-attr]
         counts[f"patients of {part.lower()}"] += 1
         sites.add(site)

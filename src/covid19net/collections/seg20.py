@@ -3,7 +3,7 @@
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.images import lung_mask, refuse_picture, refuse_window
 from covid19net.collections.layout import search
 from covid19net.errors import InputError
@@ -12,7 +12,7 @@ NAME = re.compile(r"(coronacases|radiopaedia)_\w+\.nii(\.gz)?", re.IGNORECASE)
 LESIONS = "infection"  # in the name of a folder with other masks
 
 
-def gather(folder: Path, made: Path) -> Gathered:
+def gather(folder: Path, made: Path, _progress: Progress) -> Gathered:
     """The coronacases with their lung masks.
 
     Raises:

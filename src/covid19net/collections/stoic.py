@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.images import refuse_picture
 from covid19net.collections.layout import search, sex_of, table_with
 from covid19net.errors import InputError
@@ -14,7 +14,7 @@ BANDS = {"35": "under 40", "45": "40-50", "55": "50-60", "65": "60-70", "75": "7
 LONGEST_HEADER = 1 << 16  # bytes
 
 
-def gather(folder: Path, _made: Path) -> Gathered:
+def gather(folder: Path, _made: Path, _progress: Progress) -> Gathered:
     """Patients with positive PCR; the others are counted and left out.
 
     Raises:

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from pathlib import Path, PureWindowsPath
 import re
 
-from covid19net.collections.collection import Gathered
+from covid19net.collections.collection import Gathered, Progress
 from covid19net.collections.headers import facts_of
 from covid19net.collections.layout import Record, entries, patient_folders, records_of, tables_with
 from covid19net.errors import InputError
@@ -127,12 +127,13 @@ def contrast_of(text: str) -> str:
     return "no" if NO_CONTRAST.search(text) else ""
 
 
-def patients_of(folder: Path, pattern: str, found: Gathered) -> Iterator[Patient]:
+def patients_of(folder: Path, pattern: str, found: Gathered, progress: Progress) -> Iterator[Patient]:
     """The patients of a download, one after the other.
 
     Args:
         folder: of the download.
         pattern: regular expression of a patient's whole name.
+        progress: told of each patient when the next one is asked for.
         found: gets a gap where metadata.csv lists CT series or images that are not on disk.
 
     Raises:
@@ -142,9 +143,9 @@ def patients_of(folder: Path, pattern: str, found: Gathered) -> Iterator[Patient
     places = patient_folders(folder, pattern)
     if not places:
         raise InputError(f"{folder.name}: no folder here or below is named like a patient of the collection")
-    for name, place in sorted(places.items()):
-        patient = _patient(name, place, listing, seen)
-        yield patient
+    for done, (name, place) in enumerate(sorted(places.items()), start=1):
+        yield _patient(name, place, listing, seen)
+        progress(done, len(places))
     wanted = [
         r for r in listing.rows if r["Modality"] == "CT" and re.fullmatch(pattern, r["Subject ID"], re.I)
     ]

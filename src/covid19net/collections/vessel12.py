@@ -3,14 +3,14 @@
 from pathlib import Path
 import re
 
-from covid19net.collections.collection import Collection, Count, Gathered, Stated
+from covid19net.collections.collection import Collection, Count, Gathered, Progress, Stated
 from covid19net.collections.images import lung_mask, paired, refuse_picture
 
 NAME = re.compile(r"VESSEL12_(\d\d)\.mhd", re.IGNORECASE)
 EXAMPLES = range(21, 24)  # scans with marked vessels; not among the 20 of the challenge
 
 
-def gather(folder: Path, made: Path) -> Gathered:
+def gather(folder: Path, made: Path, _progress: Progress) -> Gathered:
     """Scans and masks of an unpacked download, the three example scans included where they are there.
 
     Raises:

@@ -62,9 +62,18 @@ def report(result: CaseResult, origin: Origin, lungs: "Dataset", heat: "Dataset"
         is_verified=False,
         **series(NUMBERS, result),
     )
+    _one_by_one(dataset)
     dataset.CodingSchemeIdentificationSequence = [scheme()]
     settle(dataset, origin)
     return dataset
+
+
+def _one_by_one(item: "Dataset") -> None:
+    """Items of containers stand apart: as continuous text, readers show numbers without their names."""
+    if "ContinuityOfContent" in item:
+        item.ContinuityOfContent = "SEPARATE"
+    for part in item.get("ContentSequence", []):
+        _one_by_one(part)
 
 
 def _observer(result: CaseResult) -> "ObservationContext":

@@ -28,7 +28,8 @@ from covid19net.weights.networks import network_tensors
 if TYPE_CHECKING:
     from torch import nn
 
-CONVERTER = 1  # part of the file names: raise it when the same weights are to be converted anew
+# Part of the file names: raised when the same weights are to be converted anew.
+CONVERTER = {"lungs": 2, "diagnosis": 1, "egfr": 1}
 SLICE_SHAPE = (1, 3, 256, 256)
 IMAGE_SHAPE = (1, 1, 48, 240, 360)
 MAPS = 152  # channels of the maps between backbone and head
@@ -128,8 +129,8 @@ def _replace_transposed(model: Any) -> None:  # noqa: ANN401 - OpenVINO has no t
     from openvino.utils import replace_node
 
     for node in model.get_ops():
-        if node.get_type_name() != "ConvolutionBackpropData":
-            continue
+        if node.get_type_name() != "ConvolutionBackpropData" or set(node.get_attributes()["strides"]) != {1}:
+            continue  # one of another stride shares its weights with nothing
         kernel = node.input_value(1).get_node().data  # (in, out, z, y, x)
         mirrored = np.ascontiguousarray(np.flip(kernel.swapaxes(0, 1), (2, 3, 4)))
         pads = [
@@ -137,8 +138,6 @@ def _replace_transposed(model: Any) -> None:  # noqa: ANN401 - OpenVINO has no t
             for size, pad in zip(kernel.shape[2:], node.get_attributes()["pads_begin"], strict=True)
         ]
         ones = [1] * len(pads)
-        if list(node.get_attributes()["strides"]) != ones:
-            raise WeightsError("only a transposed convolution of stride 1 can be converted")
         convolution = ops.convolution(node.input_value(0), ops.constant(mirrored), ones, pads, pads, ones)
         replace_node(node, convolution)
 
@@ -167,7 +166,7 @@ def _convert_part(
 
 def _index_path(weights: WeightFile, folder: Path) -> Path:
     card = weights.card
-    return folder / f"{card.task}.{card.sha256[:12]}.ov{CONVERTER}.json"
+    return folder / f"{card.task}.{card.sha256[:12]}.ov{CONVERTER[card.task]}.json"
 
 
 def _file_names(index: Path, part: str) -> tuple[str, str]:
@@ -251,6 +250,8 @@ def convert(weights: WeightFile, cache: Path | None = None) -> Converted:
     shapes = _example_shapes(weights)
     with memory_told(f"converting {weights.path.name}"):
         modules = torch_parts(weights)
+        if weights.card.task == "lungs":
+            modules["network"].economical = True  # type: ignore[assignment]
         parts = {name: _convert_part(modules[name], *shapes[name], half=half) for name in shapes}
     converted = Converted(parts, None)
     for folder in [weights.path.parent] + ([cache] if cache else []):

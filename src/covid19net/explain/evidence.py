@@ -23,6 +23,7 @@ from covid19net.volume import Box, CTVolume, Finding, Overlay
 # The lung's own normal range ends this many robust standard deviations above its most frequent HU.
 NORMAL_SIGMAS = 3.0
 MAD_TO_SD = 1.4826  # a normal distribution's standard deviation over its median absolute deviation
+PART = 1_000_000  # voxels counted at a time, so that memory does not grow with the lungs
 SMOOTHING = 25  # HU; width of the running mean over the histogram, so that its peak is not one of noise
 NOISE = 0.1  # sd of the noise that is added to the lung image, in its own sd
 COARSE = (24, 60, 90)  # voxels (z, y, x) maps are compared on: half a cell of theirs, or finer
@@ -115,7 +116,10 @@ def normal_range_end(hu: np.ndarray) -> float:
         hu: of the voxels of the lungs.
     """
     low, high = WELL_AERATED
-    counts = np.bincount(np.clip(hu, AIR, high).astype(int) - AIR, minlength=high - AIR + 1)[:-1]
+    counts = np.zeros(high - AIR + 1, np.int64)
+    for part in np.array_split(hu, 1 + hu.size // PART):
+        counts += np.bincount(np.clip(part, AIR, high).astype(int) - AIR, minlength=counts.size)
+    counts = counts[:-1]  # the last holds whatever is denser
     smooth = np.convolve(counts, np.ones(SMOOTHING), "same")[low - AIR :]
     mode = low + int(np.flatnonzero(smooth == smooth.max()).mean())
     below = hu[hu < mode]
@@ -141,14 +145,16 @@ def map_evidence(
     energy = heat.values[box.slices]
     total, inside = float(energy.sum(dtype=np.int64)), lungs.values[box.slices]
     in_lungs = inside > 0
-    warmth = energy[in_lungs].astype(np.float64)
+    warmth = energy[in_lungs]
     if not total or not in_lungs.any():
         return None
     hu = volume.hu[box.slices][in_lungs]
     end = normal_range_end(hu)
     dense = hu > end
-    lung_energy, share = float(warmth.sum()), float(dense.mean())
-    of_dense = float(warmth[dense].sum()) / lung_energy / share if lung_energy and share else 0.0
+    lung_energy, share = float(warmth.sum(dtype=np.int64)), float(dense.mean())
+    of_dense = (
+        float(warmth[dense].sum(dtype=np.int64)) / lung_energy / share if lung_energy and share else 0.0
+    )
     sides, heights = _distribution(energy, inside, sides_known=sides_known)
     return MapEvidence(
         inside_lungs=lung_energy / total,

@@ -4,6 +4,7 @@ Selvaraju et al. 2017, "Grad-CAM"; Wang et al. 2020, Figure 5. The map is drawn 
 dense block 3, whose gradient the converted network gives along with its score.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from covid19net.engine import Evidence, ScanOnDevice
 from covid19net.errors import InputError
 from covid19net.preprocess import IMAGE_SHAPE
+from covid19net.stream import cores, overlapped
 from covid19net.volume import Box, CTVolume, Overlay
 
 # Where a voxel of the feature map lies in the lung image: index * STRIDE + FIRST_CENTRE, axes (z, y, x),
@@ -131,11 +133,27 @@ def heat_map(
         uint8, percent of the map's own largest value (0 to 100), shape and affine of the CT; zero outside the
         box.
     """
-    if there and cam.any():
-        out = np.zeros(volume.shape, np.uint8)
-        out[box.slices] = there.heat(cam, _to_box(cam, box.shape, shrink), FULL_SCALE)
+    out = np.zeros(volume.shape, np.uint8)
+    if not cam.any():
         return Overlay(out, volume.affine)
-    return placed(heat_in_box(cam, box.shape, shrink), box, volume)
+    inside = out[box.slices]
+    matrices = _to_box(cam, box.shape, shrink)
+    if there:
+        inside[...] = there.heat(cam, matrices, FULL_SCALE)
+        return Overlay(out, volume.affine)
+    along_z, along_y, along_x = matrices
+    planes = np.tensordot(along_z, cam, 1)
+
+    def drawn(z: int) -> np.ndarray:
+        return np.asarray(along_y @ (planes[z] @ along_x.T))
+
+    def put(z: int) -> None:
+        inside[z] = np.rint(drawn(z) * scale)
+
+    # Drawn twice, slice by slice, rather than kept: a map in float32 is twice the scan.
+    scale = FULL_SCALE / max(overlapped(lambda z: drawn(z).max(), range(len(inside)), cores()))
+    deque(overlapped(put, range(len(inside)), cores()), maxlen=0)
+    return Overlay(out, volume.affine)
 
 
 def placed(heat: np.ndarray, box: Box, volume: CTVolume) -> Overlay:

@@ -5,7 +5,7 @@ as they come, so that no data set is parsed, inflated or held in memory here.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 import os
@@ -14,7 +14,7 @@ import re
 import secrets
 from shutil import rmtree
 from time import monotonic
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 from warnings import catch_warnings
 
@@ -46,6 +46,11 @@ class Server:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     certificates: Path | None = None
 
+    @classmethod
+    def known_by(cls, url: str, authorization: str) -> "Server":
+        """A server that wants the header Authorization; an empty one is not sent."""
+        return cls(url, {"Authorization": authorization} if authorization else {})
+
     @property
     def name(self) -> str:
         """How faults call it: its host."""
@@ -74,6 +79,14 @@ class RemoteSeries:
     uid: str
     modality: str
     instances: int | None
+
+
+class Writable(Protocol):
+    """What takes bytes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write bytes."""
+        ...
 
 
 def find_series(server: Server, study: str) -> list[RemoteSeries]:
@@ -121,9 +134,13 @@ def fetch_series(
     unfinished = folder.with_name(f".unfinished-{secrets.token_hex(4)}")
     names: list[str] = []
 
-    def open_next() -> BinaryIO:
+    @contextmanager
+    def open_next() -> Iterator[BinaryIO]:
         names.append(f"{len(names) + 1:06d}.dcm")
-        return (unfinished / names[-1]).open("xb")
+        with (unfinished / names[-1]).open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
 
     try:
         unfinished.mkdir(parents=True)
@@ -140,7 +157,7 @@ def fetch_instances(
     server: Server,
     study: str,
     series: str,
-    open_next: Callable[[], BinaryIO],
+    open_next: Callable[[], AbstractContextManager[Writable]],
     limits: Limits | None = None,
 ) -> int:
     """Fetch the instances of a CT series, each into a file of its own.
@@ -149,7 +166,7 @@ def fetch_instances(
         server: where to ask.
         study: Study Instance UID.
         series: Series Instance UID.
-        open_next: gives the file of the next instance; it is closed here.
+        open_next: gives the file of the next instance, as a context manager.
         limits: the most to take.
 
     Returns:
@@ -223,13 +240,11 @@ class _DiskError(Exception):
     """A fault of our own disk, not of the server; both are OSErrors."""
 
 
-def _write(part: Iterator[bytes], open_next: Callable[[], BinaryIO]) -> None:
+def _write(part: Iterator[bytes], open_next: Callable[[], AbstractContextManager[Writable]]) -> None:
     try:
         with open_next() as file:
             for piece in part:
                 file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
     except OSError as error:
         if type(error).__module__.startswith(("requests", "urllib3")):
             raise

@@ -103,8 +103,30 @@ def _upsample(x: Tensor, scale: int) -> Tensor:
     return x if scale == 1 else functional.interpolate(x, scale_factor=float(scale), mode="nearest")
 
 
+def enlarging_kernel(kernel: Tensor) -> Tensor:
+    """The transposed convolution, stride 2 and padding 1, that is "twice as large, then convolve".
+
+    A pixel of a map enlarged by repetition sees under the 3 x 3 kernel only 2 x 2 pixels of the map, some of
+    them more than once; the weights that meet the same pixel are added beforehand: 16 products instead of 36.
+
+    Args:
+        kernel: of a convolution with padding 1, (out, in, 3, 3).
+
+    Returns:
+        (in, out, 4, 4), as `conv_transpose2d` takes it.
+    """
+    for axis in (2, 3):
+        a, b, c = kernel.unbind(axis)
+        kernel = torch.stack([c, b + c, a + b, a], axis)
+    return kernel.transpose(0, 1)
+
+
 class DenseNetFPN(nn.Module):
     """Encoder, pyramid, one map at stride 2, one logit a pixel.
+
+    Attributes:
+        economical: merge the coarser branches at their own resolution: the same map but for rounding, with
+            less arithmetic. Pays on a CPU.
 
     Args:
         pyramid: channels of the pyramid maps p5 to p2; 256 as published.
@@ -113,6 +135,7 @@ class DenseNetFPN(nn.Module):
 
     def __init__(self, pyramid: int = 256, segmentation: int = 128) -> None:
         super().__init__()
+        self.economical = False
         self.encoder = DenseNet121()
         self.top = nn.Conv2d(SKIP_CHANNELS[4], pyramid, 1)
         self.lateral = nn.ModuleDict(
@@ -142,9 +165,20 @@ class DenseNetFPN(nn.Module):
         p4 = _upsample(p5, 2) + self.lateral["p4"](c3)  # stride 8
         p3 = _upsample(p4, 2) + self.lateral["p3"](c2)  # stride 4
         p2 = _upsample(p3, 2) + self.lateral["p2"](c1)  # stride 2
-        levels = {"p2": (p2, 1), "p3": (p3, 2), "p4": (p4, 4), "p5": (p5, 8)}
-        merged = torch.cat([_upsample(self.branch[p](x), scale) for p, (x, scale) in levels.items()], 1)
-        x = self.merge(merged)  # (B, segmentation, 128, 128)
+        fine = self.branch["p2"](p2)
+        levels = {"p3": (p3, 1), "p4": (p4, 2), "p5": (p5, 4)}
+        coarse = torch.cat([_upsample(self.branch[p](x), scale) for p, (x, scale) in levels.items()], 1)
+        x = self._merged(fine, coarse)  # (B, segmentation, 128, 128)
         x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         logit: Tensor = self.predict(x)
         return logit
+
+    def _merged(self, fine: Tensor, coarse: Tensor) -> Tensor:  # stride 2; stride 4
+        if not self.economical:
+            merged: Tensor = self.merge(torch.cat([fine, _upsample(coarse, 2)], 1))
+            return merged
+        kernel = self.merge.conv.weight
+        on_fine, on_coarse = kernel[:, : fine.shape[1]], kernel[:, fine.shape[1] :]
+        x = functional.conv2d(fine, on_fine, padding=1)
+        x = x + functional.conv_transpose2d(coarse, enlarging_kernel(on_coarse), stride=2, padding=1)
+        return functional.relu(self.merge.bn(x))

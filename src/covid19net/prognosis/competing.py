@@ -9,6 +9,7 @@ from scipy.stats import chi2, norm
 
 from covid19net.errors import InputError
 from covid19net.evaluate.estimate import Estimate, quantile
+from covid19net.prognosis.cox import LARGEST_LOG
 from covid19net.prognosis.groups import GroupTest, parts
 from covid19net.prognosis.outcome import COMPETING, OF_INTEREST, Outcome
 from covid19net.prognosis.partial import maximise, risk_sets
@@ -246,7 +247,8 @@ def cause_specific(
         per: units of a covariate for which its hazard ratio is given, such as age: 10; 1 where absent.
 
     Raises:
-        InputError: a cause with fewer events than covariates, or a model that cannot be fitted.
+        InputError: a cause with fewer events than covariates, a model that cannot be fitted, or a hazard
+            ratio without a finite interval.
     """
     rows: list[CauseRow] = []
     for cause in (OF_INTEREST, COMPETING):
@@ -260,6 +262,8 @@ def cause_specific(
         for name, value, error in zip(names, fit.coefficients.tolist(), errors.tolist(), strict=True):
             unit = (per or {}).get(name, 1.0)
             half = quantile(level) * error
+            if (abs(value) + half) * unit > LARGEST_LOG:
+                raise InputError(f"{name}: the hazard ratio of {unit:g} units has no finite interval")
             middle, low, high = (float(np.exp(unit * (value + side * half))) for side in (0, -1, 1))
             p = float(2 * norm.sf(abs(value) / error))
             ratio = Estimate(middle, low, high, level)

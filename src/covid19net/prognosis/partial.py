@@ -147,7 +147,8 @@ def maximise(sets: RiskSets, *, ridge: float = 0.0, start: np.ndarray | None = N
         sets: from `risk_sets`.
         ridge: penalty: half of it times the sum of squared coefficients of standardized covariates is taken
             from the log likelihood.
-        start: coefficients of standardized covariates to begin with.
+        start: coefficients of standardized covariates to begin with; 0 where None or out of all reason, as
+            those of a larger model whose covariates balance each other can be.
 
     Raises:
         InputError: collinear covariates, or no maximum: a covariate separates those with early events.
@@ -155,7 +156,9 @@ def maximise(sets: RiskSets, *, ridge: float = 0.0, start: np.ndarray | None = N
     count = sets.covariates.shape[1]
     if not count:
         return Maximum(np.zeros(0), np.zeros((0, 0)), sets.null, sets.null)
-    beta = np.zeros(count) if start is None else start
+    beta = np.zeros(count)
+    if start is not None and np.abs(sets.covariates @ start).max() < LARGEST_PREDICTOR:
+        beta = start
     value, gradient, information = likelihood(sets, beta)
     for _ in range(STEPS):
         slope = gradient - ridge * beta

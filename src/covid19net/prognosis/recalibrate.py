@@ -5,6 +5,7 @@ predictor as offset (van Houwelingen, Stat Med 2000;19:3401-3415). The slope of 
 coefficients hold there: 1 where they do, below 1 where they are too strong.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,6 +95,7 @@ def recalibrate(
     origin: str,
     *,
     demonstration: bool = False,
+    notes: Sequence[str] = (),
 ) -> tuple[PrognosticModel, Recalibration]:
     """Estimate the baseline hazard of a model anew from the patients of one hospital.
 
@@ -103,6 +105,7 @@ def recalibrate(
         covariates: (patient, covariate), in the model's order.
         origin: whose patients these are, for the model's provenance.
         demonstration: whether they are synthetic; the new model is a demonstration if they or the model are.
+        notes: sentences on their data, such as ages from bands; they join the model's limits.
 
     Raises:
         InputError: fewer than 10 events, covariates that do not fit, or the same predictor for everyone.
@@ -120,6 +123,7 @@ def recalibrate(
         origin=f"{model.about.origin}; baseline hazard: {origin}",
         demonstration=model.about.demonstration or demonstration,
         provenance={**model.about.provenance, "recalibration": _record(found, origin)},
+        limits=" ".join(filter(None, (model.about.limits, *notes))),
     )
     return replace(model, about=about, baseline=made, competing=_other(model, outcome, x)), found
 

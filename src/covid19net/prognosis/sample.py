@@ -48,6 +48,8 @@ def _value(patient: Patient, name: str, features: Mapping[str, Analysis], faults
         return np.nan
     value = any_comorbidity(patient) if name == "comorbidity" else patient.values.get(_COLUMNS[name])
     if value is None:
-        faults.append(f"row {patient.row} column {_COLUMNS[name]} is empty")
+        known = name == "age" and "age_band" in patient.values
+        hint = " (known as a band, whose middle --age-band middle takes)" if known else ""
+        faults.append(f"row {patient.row} column {_COLUMNS[name]} is empty{hint}")
         return np.nan
     return float(str(value)) if name == "age" else float(value == "M" if name == "sex_male" else bool(value))

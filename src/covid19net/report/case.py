@@ -1,11 +1,10 @@
 """A case on disk: result.json, report.html, lungs.nii.gz, heatmap.nii.gz, montage.png.
 
-With a prognosis discharge.png as well, and report.pdf where it is asked for.
+With a prognosis discharge.png as well; report.pdf and ct.nii.gz where they are asked for.
 """
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 import json
 from pathlib import Path
 import shutil
@@ -25,11 +24,13 @@ from covid19net.report.discharge import INTENDED_USE, MEANING, WITH_COMPETING, d
 from covid19net.report.montage import montage
 from covid19net.report.patient_page import case_page
 from covid19net.report.pdf import check_pdf, page_as_pdf
+from covid19net.volume import CTVolume
 
-SCHEMA = "covid19net-result/1.3"
+SCHEMA = "covid19net-result/1.4"
 FILES = ("lungs.nii.gz", "heatmap.nii.gz", "montage.png", "report.html", "result.json")
 DISCHARGE = "discharge.png"  # only with a prognosis
 PDF = "report.pdf"  # only where asked for
+SCAN = "ct.nii.gz"  # likewise
 DICOM = {  # only on request, of a scan read from DICOM
     "dicom/lungs.seg.dcm": "lung mask as DICOM segmentation, on the slices as acquired",
     "dicom/heatmap.pm.dcm": "heat map as DICOM parametric map, on the slices as acquired",
@@ -37,6 +38,7 @@ DICOM = {  # only on request, of a scan read from DICOM
     "dicom/montage.sc.dcm": "montage.png as DICOM secondary capture",
     "dicom/report.pdf.dcm": "report as DICOM encapsulated PDF",
 }
+NOT_ALWAYS = (PDF, DISCHARGE, SCAN, *DICOM)
 UPRIGHT = "on the CT's grid turned upright (x to the left, y to the back, z to the head)"
 
 
@@ -44,8 +46,10 @@ def case_record(result: CaseResult) -> dict[str, Any]:
     """The result as plain values for JSON; nothing in it names a person or a file.
 
     Units: millimetres, millilitres, seconds, years; affines go from indices (z, y, x) to LPS. The feature
-    distance is null where the weights know nothing of their training images. The prognosis is null where
-    there is none: "prognosis_missing" then says what it needed, or is empty without a prognostic model.
+    distance is null where the weights know nothing of their training images. Each network's "sources" are the
+    collections it learned from or was measured on, as its card has them, with licence and citation. The
+    prognosis is null where there is none: "prognosis_missing" then says what it needed, or is empty without
+    a prognostic model.
     """
     volume = result.scan.volume
     right, left = result.lung_millilitres
@@ -88,8 +92,11 @@ def case_record(result: CaseResult) -> dict[str, Any]:
     }
 
 
-def read_record(path: Path) -> tuple[np.ndarray, str]:
-    """The DL features of a stored case, float64, (64,), and the SHA-256 of the weights they are from.
+def read_record(path: Path) -> tuple[np.ndarray, str, bool]:
+    """The DL features of a stored case, float64, (64,), and of what weights they are.
+
+    Returns:
+        The features, the SHA-256 of the diagnosis weights, and whether these are demonstration weights.
 
     Raises:
         InputError: no such file, or no record of a case.
@@ -97,14 +104,15 @@ def read_record(path: Path) -> tuple[np.ndarray, str]:
     try:
         record = json.loads(path.read_text())
         features = np.array(record["features"], np.float64)
-        sha256 = str(record["provenance"]["weights"]["diagnosis"]["sha256"])
+        weights = record["provenance"]["weights"]["diagnosis"]
+        sha256, demonstration = str(weights["sha256"]), bool(weights.get("demonstration", False))
     except OSError as error:
         raise InputError(f"{path.name}: cannot be read") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path.name}: no result.json of a scan") from error
     if features.shape != (64,) or not np.isfinite(features).all():
         raise InputError(f"{path.name}: no 64 features")
-    return features, sha256
+    return features, sha256, demonstration
 
 
 def _prognosis_record(prognosis: Prognosis, provenance: Mapping[str, object]) -> dict[str, Any]:
@@ -167,7 +175,7 @@ def _rounded(values: np.ndarray) -> list[float]:
 
 def written(folder: Path) -> list[str]:
     """The files of the case in a folder, what to look at first."""
-    names = ("report.html", PDF, "montage.png", DISCHARGE, *FILES, *DICOM)
+    names = ("report.html", PDF, "montage.png", DISCHARGE, *FILES, SCAN, *DICOM)
     return [name for name in dict.fromkeys(names) if (folder / name).exists()]
 
 
@@ -178,6 +186,7 @@ def write_case(
     *,
     identity: Mapping[str, str] | None = None,
     pdf: bool = False,
+    scan: bool = False,
 ) -> None:
     """Write the files of a case, five and those asked for; all of them, or none.
 
@@ -189,6 +198,7 @@ def write_case(
         also: writes files named in `DICOM` into the folder it is given, where the others are by then.
         identity: what the report calls the patient by, label -> value; None for a report that names nobody.
         pdf: write the report as PDF too.
+        scan: write the CT too, int16, for viewers of masks and maps.
 
     Raises:
         InputError: the folder cannot be made or written, or what a PDF needs is not installed.
@@ -209,13 +219,15 @@ def write_case(
                 pool.submit(lambda: montage(result).save(scratch / "montage.png", compress_level=1)),
                 pool.submit(_write_report, result, scratch, identity, pdf),
             ]
+            if scan:
+                jobs.append(pool.submit(_write_scan, result, scratch / SCAN))
             for job in jobs:
                 job.result()
         if also:
             also(scratch)
-        more = [name for name in (PDF, DISCHARGE, *DICOM) if (scratch / name).exists()]
+        more = [name for name in NOT_ALWAYS if (scratch / name).exists()]
         record = case_record(result)
-        about = {PDF: "report.html on paper"} | DICOM
+        about = {PDF: "report.html on paper", SCAN: f"the CT as read, whole HU, {UPRIGHT}"} | DICOM
         record["files"] |= {name: about[name] for name in more if name in about}
         text = json.dumps(record, indent=2, allow_nan=False)
         (scratch / "result.json").write_text(text + "\n")
@@ -231,18 +243,25 @@ def _put(scratch: Path, folder: Path, more: list[str]) -> None:
     for name in more:
         (folder / name).parent.mkdir(exist_ok=True)  # what is in its way is found before anything is replaced
     (folder / "result.json").unlink(missing_ok=True)  # never an old record beside new masks
-    for name in (PDF, DISCHARGE, *DICOM):  # they may be of an earlier result that had more
+    for name in NOT_ALWAYS:  # they may be of an earlier result that had more
         if (folder / name).parent.is_dir():
             (folder / name).unlink(missing_ok=True)
     for name in (*more, *FILES):
         (scratch / name).replace(folder / name)
 
 
+def _write_scan(result: CaseResult, path: Path) -> None:
+    volume = result.scan.volume
+    limits = np.iinfo(np.int16)
+    hu = np.clip(np.rint(volume.hu), limits.min, limits.max).astype(np.int16)
+    write_volume(CTVolume(hu, volume.affine), path)
+
+
 def _write_report(result: CaseResult, folder: Path, identity: Mapping[str, str] | None, pdf: bool) -> None:
     """The report, and the picture of the prognosis; one after the other, as Matplotlib is not for threads."""
     if result.prognosis:
         discharge_picture(result.prognosis, folder / DISCHARGE)
-    page = case_page(result, identity=identity, made=date.today())
+    page = case_page(result, identity=identity)
     (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
     if pdf:
         (folder / PDF).write_bytes(page_as_pdf(page))

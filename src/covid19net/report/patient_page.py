@@ -6,7 +6,6 @@ security policy lets a browser load nothing. It names no person unless an identi
 
 from base64 import b64encode
 from collections.abc import Mapping
-from datetime import date
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +30,14 @@ DASHED = " Dashed: the same, where a patient who dies is never discharged."
 NEAR_AN_END = 14.0  # percent of the scale; a label there is set to the inside
 
 
-def case_page(
-    result: CaseResult, *, identity: Mapping[str, str] | None = None, made: date | None = None
-) -> str:
+def case_page(result: CaseResult, *, identity: Mapping[str, str] | None = None) -> str:
     """Compose the page of one patient; every text is escaped.
+
+    It does not hold the day it was made: the same result gives the same page, and so the same DICOM object.
 
     Args:
         result: from `analyze`.
         identity: what to call the patient by, label -> value; None for a page that names nobody.
-        made: date of the report; None leaves it out, and the same result then gives the same page.
 
     Returns:
         HTML.
@@ -53,7 +51,7 @@ def case_page(
         maker=f"covid19net {result.provenance.get('version', '')}",
         running=_running(result, named),
         identity=list(named.items()),
-        facts=words.facts_of(result, made.isoformat() if made else ""),
+        facts=words.facts_of(result),
         banners=banners,
         notes=notes,
         demonstration="weights-demonstration" in codes,

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from covid19net.cohort import source_from
+from covid19net.cohort.sources import LEARNED
 from covid19net.diagnose import Decision
 from covid19net.pipeline import CaseResult
 from covid19net.prognosis.model import Prognosis
@@ -146,8 +148,8 @@ def people_of(result: CaseResult) -> str:
     return ", ".join(filter(None, (years, sex, ill)))
 
 
-def facts_of(result: CaseResult, made: str) -> list[tuple[str, str]]:
-    """What the head of the page says of report and scan."""
+def facts_of(result: CaseResult) -> list[tuple[str, str]]:
+    """What the head of the page says of patient and scan."""
     volume, headers = result.scan.volume, result.scan.headers
     spacing, shape = volume.spacing, volume.shape
     kvp, kernel = headers.get("kvp"), headers.get("kernel")
@@ -158,7 +160,6 @@ def facts_of(result: CaseResult, made: str) -> list[tuple[str, str]]:
         f"{thick:.2g}{SPACE}mm thick" if thick else "",
     )
     facts = {
-        "Report of": made,
         "Patient": people_of(result),
         "Scan (SHA-256)": headers.get("scan_sha256", "")[:12],
         "Slices": f"{shape[0]}, every {spacing[0]:.3g}{SPACE}mm",
@@ -202,6 +203,7 @@ def origin_of(result: CaseResult) -> list[tuple[str, str]]:
     weights, engine = _mapping(made.get("weights")), _mapping(made.get("engine"))
     networks = [("Diagnosis network", weights.get("diagnosis")), ("Lung network", weights.get("lungs"))]
     rows = [(label, _card(_mapping(card))) for label, card in networks]
+    rows += [(f"Data of the {label.lower()}", _sources(_mapping(card))) for label, card in networks]
     model = _mapping(made.get("prognosis"))
     rows.append(("Prognostic model", _card(model) if model else ""))
     engines = [f"{name} with {_engine(_mapping(engine[name]))}" for name in ("diagnosis", "lungs") if engine]
@@ -224,6 +226,14 @@ def _card(card: dict[str, Any]) -> str:
         f"learned from: {shortened(card['training_data'])}" if card.get("training_data") else "",
     ]
     return "; ".join(filter(None, parts))
+
+
+def _sources(card: dict[str, Any]) -> str:
+    """The collections behind a network by their role, each with licence and citation."""
+    said: dict[str, list[str]] = {}
+    for source in map(source_from, card.get("sources", [])):
+        said.setdefault(source.role or LEARNED, []).append(str(source))
+    return "; ".join(f"{role}: {', '.join(names)}" for role, names in said.items())
 
 
 def _engine(engine: dict[str, Any]) -> str:

@@ -26,6 +26,9 @@ class Unit:
 PAGE = "docs/performance.md"
 UNITS: Mapping[str, Unit] = {
     "header": Unit(0.002, 0.002, f"{PAGE}, The recipe of public data"),
+    "mask from a structure set": Unit(15.0, 15.0, f"{PAGE}, The recipe of public data"),
+    "mask from a segmentation": Unit(2.7, 2.7, f"{PAGE}, The recipe of public data"),
+    "scan hashed": Unit(0.06, 0.06, f"{PAGE}, The recipe of public data"),
     "scan and mask read": Unit(1.25, 1.25, f"{PAGE}, A study"),
     "lung image": Unit(4.6, None, f"{PAGE}, Stage by stage: reading, chest or not, lungs, lung image"),
     "lung step": Unit(3.1, None, f"{PAGE}, The recipe of public data"),

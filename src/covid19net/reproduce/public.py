@@ -55,6 +55,7 @@ PUBLISHED = {  # patients that can be used, about
     "vessel12": 20, "lctsc": 60, "nsclc-radiomics": 409, "seg20": 10, EGFR: 152, TRAINING: 1083, OUTSIDE: 229,
     STAY: 60,
 }  # fmt: skip
+MASKS = {"lctsc": "mask from a structure set", "nsclc-radiomics": "mask from a segmentation"}  # made anew
 LUNG_STEPS = {"full": 2400, "cpu": 600, "quick": 40}
 
 
@@ -170,9 +171,12 @@ class _Kitchen:
             words: tuple[str, ...] = ("cohort", "from", name, str(holding.folder), "--out", str(out))
             if self.choice.allow_incomplete:
                 words += ("--allow-incomplete",)
+            units = {"header": holding.files}
+            if name in MASKS:
+                units[MASKS[name]] = self.patients(name)
             yield Step(
                 f"manifest-{name}", f"a manifest of {collection_of(name).title}", words, reads=(name,),
-                makes=(out, sidecar_of(out)), cost=Cost({"header": holding.files}),
+                makes=(out, sidecar_of(out)), cost=Cost(units),
             )  # fmt: skip
             checks = self.place.out / "checks" / name
             yield Step(
@@ -217,7 +221,7 @@ class _Kitchen:
             makes=(out / "lungs.safetensors", out / "lungs.json"), work=(out / "work",),
             files=_those_there(Path(start) / "lungs.safetensors"),
             cost=Cost(
-                {"scan and mask read": patients, "lung step": count},
+                {"scan hashed": patients, "scan and mask read": patients, "lung step": count},
                 patients * SLICES + LUNG_WEIGHTS + LUNG_STATE,
             ),
         )  # fmt: skip
@@ -259,7 +263,8 @@ class _Kitchen:
         needs = [f"manifest-{parts[0] if manifest.stem in self.found else manifest.stem}"]
         needs += ["lungs"] if self.has_lungs else []
         needs += ["auxiliary"] if start else []
-        units = {"lung image": patients, "image scored": patients} | samples_of(choice.recipe)
+        units = {"scan hashed": patients, "lung image": patients, "image scored": patients}
+        units |= samples_of(choice.recipe)
         return Step(
             name, f"COVID-19Net, {name}", words, choice.where, needs=tuple(needs), reads=parts,
             makes=(out / f"{task}.safetensors", out / f"{task}.json", out / "scores.csv"),

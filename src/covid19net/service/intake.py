@@ -1,6 +1,6 @@
 """What comes in: written beside its place, then there under the job's id, then accepted. In this order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 import json
@@ -86,8 +86,9 @@ class Writer:
 class Staged:
     """A submission on its way in, in a folder of its own that nobody else sees."""
 
-    def __init__(self, folder: Path, settings: Settings, jobs: Jobs) -> None:
+    def __init__(self, folder: Path, settings: Settings, jobs: Jobs, networks: Sequence[str]) -> None:
         self.folder = folder
+        self._networks = networks
         self._settings, self._jobs = settings, jobs
         self._lock = Lock()
         self._bytes, self._files = 0, 0
@@ -160,7 +161,7 @@ class Staged:
             raise InputError("no file was sent" if not self._files else "a file was not sent to its end")
         if label is not None and not (0 < len(label) <= LONGEST_LABEL and label.isprintable()):
             raise InputError(f"a label has 1 to {LONGEST_LABEL} printable characters")
-        content = content_key(self._digests, self._settings)
+        content = content_key(self._digests, self._settings, self._networks)
         before = self._jobs.same(content, owner, key)
         again = before is not None and before.state in (State.FAILED, State.CANCELLED)
         place = self._place(before.id if before and again else uuid4().hex)
@@ -226,8 +227,15 @@ class Staged:
 class Intake:
     """The one door through which scans become jobs."""
 
-    def __init__(self, settings: Settings, jobs: Jobs) -> None:
-        self._settings, self._jobs = settings, jobs
+    def __init__(self, settings: Settings, jobs: Jobs, networks: Sequence[str] = ()) -> None:
+        """Open the door.
+
+        Args:
+            settings: of the service.
+            jobs: the table.
+            networks: SHA-256 of the networks; with others the same scan is another job.
+        """
+        self._settings, self._jobs, self._networks = settings, jobs, networks
 
     @contextmanager
     def stage(self) -> Iterator[Staged]:
@@ -239,7 +247,7 @@ class Intake:
         folder = self._settings.data / INCOMING / uuid4().hex
         with telling_full():
             folder.mkdir(mode=0o700)
-        staged = Staged(folder, self._settings, self._jobs)
+        staged = Staged(folder, self._settings, self._jobs, self._networks)
         try:
             yield staged
         finally:
@@ -257,7 +265,7 @@ class Intake:
                 self._jobs.fail_queued(job_id, "what was sent is no longer there; send it again")
 
 
-def content_key(digests: list[str], settings: Settings) -> str:
+def content_key(digests: Sequence[str], settings: Settings, networks: Sequence[str]) -> str:
     """SHA-256 of what is analyzed and how: the files in any order, the weights, the version, the options."""
-    what = [__version__, settings.weights, settings.identify, *sorted(digests)]
+    what = [__version__, settings.weights, *networks, settings.identify, *sorted(digests)]
     return sha256(json.dumps(what).encode()).hexdigest()

@@ -33,7 +33,10 @@ from covid19net.service.summary import summary_of
 
 __all__ = ["DiskFull", "Job", "Jobs", "QueueFull", "State"]
 
-MOST_ATTEMPTS = 3  # a job that was running each time the service died is not tried again
+MOST_ATTEMPTS = 3  # of a job whose process is killed, or finds no room
+MOST_DEATHS = (
+    10  # of the service while a job runs, which is hardly the job's fault: it is a process of its own
+)
 
 
 class Jobs:
@@ -194,9 +197,9 @@ class Jobs:
                     state, code, summary = State.DONE, 0, summary_of(results / job.id)
                 elif cancel:
                     state = State.CANCELLED
-                elif job.attempts >= MOST_ATTEMPTS:
+                elif job.attempts >= MOST_DEATHS:
                     state, code = State.FAILED, ResourceError.exit_code
-                    reason = f"the service ended {job.attempts} times while this was running"
+                    reason = f"the service died {job.attempts} times while this was running"
                 finished = None if state is State.QUEUED else time.time()
                 run(
                     "UPDATE jobs SET state = ?, finished = ?, reason = ?, exit_code = ?, summary = ? "

@@ -1,7 +1,7 @@
 """Settings of the service: one TOML file, the environment, and options, in rising order of say."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,6 +14,7 @@ from covid19net.service.show import show_settings
 from covid19net.service.values import (
     ae_title,
     folder,
+    header,
     number,
     one_of,
     several,
@@ -70,6 +71,7 @@ class Destination:
         port: of a DICOM node.
         ae: its AE title.
         url: of a DICOMweb server, up to the part before /studies.
+        authorization: of a DICOMweb server: sent as the header Authorization, such as "Bearer ...".
     """
 
     name: str
@@ -79,6 +81,7 @@ class Destination:
     port: int = 0
     ae: str = ""
     url: str = ""
+    authorization: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Settings:
         quiet_seconds: without a new slice, after which a series is taken as complete.
         destinations: where results are sent.
         pacs: URL of a DICOMweb server that scans are fetched from on request.
+        pacs_authorization: sent to it as the header Authorization, such as "Bearer ...".
     """
 
     data: Path
@@ -117,7 +121,7 @@ class Settings:
     tokens: tuple[Token, ...] = ()
     queue_limit: int = 200
     workers: int = 1
-    job_memory_gb: float = 3.0
+    job_memory_gb: float = 4.0  # 600 slices of 512 x 512 with all results take 3.5
     job_minutes: float = 20.0
     upload_limit_mb: int = 2048
     upload_files: int = 5000
@@ -132,6 +136,7 @@ class Settings:
     quiet_seconds: float = 20.0
     destinations: tuple[Destination, ...] = ()
     pacs: str | None = None
+    pacs_authorization: str = field(default="", repr=False)
 
 
 def load_settings(file: Path | None, environment: Mapping[str, str], **given: object) -> Settings:
@@ -214,7 +219,7 @@ def _of_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         name = variable.removeprefix(ENVIRONMENT).lower()
         if name == variable.lower():
             continue
-        if READERS.get(name) in (word, ae_title, folder, url):
+        if READERS.get(name) in (word, ae_title, folder, url, header):
             values[name] = text
             continue
         try:
@@ -248,7 +253,8 @@ def _digest(value: object) -> str:
 def _destination(value: object) -> Destination:
     given = table(value, DESTINATION)
     for kind, needed in (("dicom", {"host", "port", "ae"}), ("stow", {"url"})):
-        if given.get("kind") == kind and set(given) - {"name", "kind", "objects"} != needed:
+        may = {"name", "kind", "objects"} | ({"authorization"} if kind == "stow" else set())
+        if given.get("kind") == kind and set(given) - may != needed:
             raise ValueError(f"a {kind} destination has name, {', '.join(sorted(needed))}")
     if not {"name", "kind"} <= set(given):
         raise ValueError("a destination has a name and a kind, dicom or stow")
@@ -260,6 +266,7 @@ _names, _ae_titles, _roles = several(word), several(ae_title), several(one_of(RO
 DESTINATION: dict[str, Callable[[object], Any]] = {
     "name": word, "kind": one_of(("dicom", "stow")), "objects": several(one_of(OBJECTS)),
     "host": word, "port": whole(1, 65535), "ae": ae_title, "url": url,
+    "authorization": header,
 }  # fmt: skip
 READERS: dict[str, Callable[[object], Any]] = {
     "data": folder, "host": word, "port": _port, "allowed_hosts": _names, "tokens": several(_token),
@@ -270,5 +277,6 @@ READERS: dict[str, Callable[[object], Any]] = {
     "identify": yes_or_no,
     "dicom_port": _port, "dicom_host": word, "ae_title": ae_title, "callers": _ae_titles,
     "quiet_seconds": number(0.1, 86_400), "destinations": several(_destination), "pacs": url,
+    "pacs_authorization": header,
 }  # fmt: skip
 REQUIRED = [field.name for field in fields(Settings) if field.default is MISSING]

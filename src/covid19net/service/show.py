@@ -21,13 +21,13 @@ def show_settings(settings: "Settings") -> str:
         elif name in ("tokens", "destinations"):
             tables += [_table(name, each) for each in value]
         else:
-            plain.append(f"{name} = {_value(value)}")
+            secret = name.endswith("authorization") and value
+            plain.append(f"{name} = {_value(HIDDEN if secret else value)}")
     return "\n".join([*plain, *tables]) + "\n"
 
 
 def _table(name: str, values: dict[str, Any]) -> str:
-    if "secret_sha256" in values:
-        values = values | {"secret_sha256": HIDDEN}
+    values = values | {name: HIDDEN for name in ("secret_sha256", "authorization") if values.get(name)}
     return "\n".join(
         ["", f"[[{name}]]", *(f"{k} = {_value(v)}" for k, v in values.items() if v not in ("", 0))]
     )

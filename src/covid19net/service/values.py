@@ -38,6 +38,13 @@ def url(value: object) -> str:
     return value.rstrip("/")
 
 
+def header(value: object) -> str:
+    """The value of an HTTP header."""
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not value.strip():
+        raise ValueError("text of one line is needed")
+    return value.strip()
+
+
 def yes_or_no(value: object) -> bool:
     """True or false."""
     if not isinstance(value, bool):

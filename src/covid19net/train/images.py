@@ -9,7 +9,7 @@ import secrets
 
 import numpy as np
 
-from covid19net.cohort import Patient
+from covid19net.cohort import Patient, write_table
 from covid19net.errors import InputError, NotChestCTError, ResourceError, naming
 from covid19net.io import read_ct
 from covid19net.io.files import write_fault
@@ -25,6 +25,7 @@ from covid19net.preprocess import (
 from covid19net.volume import CTVolume, Overlay
 
 RECIPE = "lung-image-1"  # of the preprocessing; another name makes every image anew
+LEFT_OUT = "left-out.csv"  # patients whose scan could not be used
 SAME_PLACE = 0.5  # mm a corner of a mask's grid may lie beside its scan's
 Shrink = tuple[int, int, int]
 
@@ -51,6 +52,19 @@ class Sample:
         """
         image: np.ndarray = np.load(self.path)
         return image if shrink == WHOLE else shrunken(image, shrink).astype(np.float16)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Lung images of patients on disk.
+
+    Attributes:
+        paths: patient_id -> .npy, float16, (48, 240, 360).
+        unusable: patient_id of those without one -> why.
+    """
+
+    paths: dict[str, Path]
+    unusable: dict[str, str]
 
 
 def content_hash(place: Path) -> str:
@@ -136,34 +150,39 @@ def prepare(
     *,
     models: Models | None = None,
     workers: int = 1,
+    leave_out: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Path]:
-    """Make the lung images that are not in the cache yet.
+) -> Images:
+    """Make the lung images that are not in the cache yet; scan and mask of a patient are hashed for it, once.
 
     Args:
         patients: rows of a manifest with a scan, and a lung mask each unless models are given.
         cache: folder, made where it is absent; 8 MB a patient.
         models: to find lungs where a row has no mask.
         workers: threads.
+        leave_out: go on where a scan cannot be used, and say why; else the first such is a fault.
         progress: called with the number of patients done and in all.
 
-    Returns:
-        The image of each patient: .npy, float16, (48, 240, 360).
-
     Raises:
-        Covid19netError: the first scan that cannot be used, named by its row.
+        Covid19netError: a scan that cannot be used, named by its row, unless these are left out; what is not
+            the fault of a scan: a full disk, damaged weights.
     """
-    paths = []
+    found = Images({}, {})
     with ThreadPoolExecutor(workers) as pool:
         jobs = [pool.submit(kept_image, patient, cache, models) for patient in patients]
         try:
-            for job in jobs:
-                paths.append(job.result())
+            for done, (patient, job) in enumerate(zip(patients, jobs, strict=True), start=1):
+                try:
+                    found.paths[patient.patient_id] = job.result()
+                except (InputError, NotChestCTError) as fault:
+                    if not leave_out:
+                        raise
+                    found.unusable[patient.patient_id] = str(fault)
                 if progress:
-                    progress(len(paths), len(patients))
+                    progress(done, len(patients))
         finally:
             pool.shutdown(cancel_futures=True)
-    return paths
+    return found
 
 
 def kept_image(patient: Patient, cache: Path, models: Models | None) -> Path:
@@ -179,43 +198,13 @@ def kept_image(patient: Patient, cache: Path, models: Models | None) -> Path:
         return path
 
 
-def unusable(
-    patients: Sequence[Patient],
-    cache: Path,
-    *,
-    models: Models | None = None,
-    workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, str]:
-    """Patients whose scan gives no lung image, and why; the images of the others are kept.
-
-    Args:
-        patients: as for `prepare`, and the rest likewise.
-        cache: folder of the images.
-        models: to find lungs.
-        workers: threads.
-        progress: called with the number of patients done and in all.
-
-    Returns:
-        patient_id -> reason.
-
-    Raises:
-        Covid19netError: what is not the fault of a scan: a full disk, damaged weights.
-    """
-    found: dict[str, str] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(kept_image, patient, cache, models) for patient in patients]
-        try:
-            for done, (patient, job) in enumerate(zip(patients, jobs, strict=True), start=1):
-                try:
-                    job.result()
-                except (InputError, NotChestCTError) as fault:
-                    found[patient.patient_id] = str(fault)
-                if progress:
-                    progress(done, len(patients))
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return found
+def tell_left_out(path: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Name the patients left out before anything is learned; a list of an earlier run goes."""
+    if rows:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, list(rows))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def keep_array(path: Path, image: np.ndarray) -> None:

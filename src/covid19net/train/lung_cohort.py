@@ -18,12 +18,12 @@ from covid19net.cohort import (
     read_sources,
     source_from,
 )
-from covid19net.errors import InputError, naming
+from covid19net.errors import InputError, NotChestCTError, naming
 from covid19net.io import read_ct
 from covid19net.nets.densenet_fpn import DenseNetFPN
 from covid19net.train.augment import standardized
 from covid19net.train.fit import HERE, Schedule, Site
-from covid19net.train.images import content_hash, keep_array, read_mask
+from covid19net.train.images import LEFT_OUT, content_hash, keep_array, read_mask, tell_left_out
 from covid19net.train.lesions import LUNG
 from covid19net.train.lung_data import IGNORE, Source, small_hu, small_mask, with_neighbours
 from covid19net.train.lungs import start_network, store_lungs, train_lungs
@@ -126,13 +126,39 @@ def mean_dice(network: nn.Module, sources: Sequence[Source]) -> float:
     return float(np.mean(found))
 
 
-def train_lungs_from(
+def read_slices(
+    patients: Sequence[Patient], cache: Path, *, leave_out: bool, progress: Progress | None
+) -> tuple[dict[str, Source], list[dict[str, object]]]:
+    """Slices of patients, by patient_id, and who is left out, and why.
+
+    Raises:
+        InputError, NotChestCTError: a scan or mask that cannot be used, named by its row, unless such are
+            left out.
+    """
+    sources: dict[str, Source] = {}
+    rows: list[dict[str, object]] = []
+    for done, patient in enumerate(patients, start=1):
+        try:
+            with naming(f"row {patient.row}"):
+                sources[patient.patient_id] = slices_of(patient, cache)
+        except (InputError, NotChestCTError) as fault:
+            if not leave_out:
+                raise
+            part = str(patient.values.get("set", ""))
+            rows.append({"patient_id": patient.patient_id, "set": part, "reason": str(fault)})
+        if progress:
+            progress(done, len(patients))
+    return sources, rows
+
+
+def train_lungs_from(  # noqa: PLR0913 - each is an option of its own
     manifest: Path,
     out: Path,
     schedule: Schedule = FULL,
     *,
     start: Start = NOTHING,
     site: Site = HERE,
+    leave_out: bool = False,
     progress: Progress | None = None,
     **card: str,
 ) -> WeightFile | None:
@@ -145,6 +171,8 @@ def train_lungs_from(
         schedule: the numbers of the run.
         start: what the network is before the first step.
         site: device, threads, progress of the steps.
+        leave_out: leave out patients whose scan or mask cannot be used, named in out/left-out.csv; else the
+            first of them is a fault.
         progress: of preparing the slices: patients done and in all.
         **card: name, licence, origin, training_command of the model card.
 
@@ -156,19 +184,17 @@ def train_lungs_from(
     """
     rows = read_manifest(manifest, needs=["scan", "lungs"])
     known = read_sources(manifest, rows)
-    patients = [p for p in rows if not is_kept_apart(p)]
-    if len(patients) < FEWEST:
-        raise InputError(f"{manifest.name}: {len(patients)} patients; at least {FEWEST} are needed")
-    patients.sort(key=lambda p: hashlib.sha256(f"{schedule.seed}:{p.patient_id}".encode()).digest())
+    _check_number(manifest, [p for p in rows if not is_kept_apart(p)])
     network = start.network(schedule.seed)
-    apart = [p for p in rows if is_kept_apart(p)]
-    sources = []
-    for done, patient in enumerate([*patients, *apart]):
-        with naming(f"row {patient.row}"):
-            sources.append(slices_of(patient, out / "work" / "slices"))
-        if progress:
-            progress(done + 1, len(rows))
+    found, left_out = read_slices(rows, out / "work" / "slices", leave_out=leave_out, progress=progress)
+    if leave_out and not rank():
+        tell_left_out(out / LEFT_OUT, left_out)
+    patients = [p for p in rows if not is_kept_apart(p) and p.patient_id in found]
+    _check_number(manifest, patients)
+    patients.sort(key=lambda p: hashlib.sha256(f"{schedule.seed}:{p.patient_id}".encode()).digest())
+    apart = [p for p in rows if is_kept_apart(p) and p.patient_id in found]
     count = max(1, round(TUNING * len(patients)))
+    sources = [found[p.patient_id] for p in (*patients, *apart)]
     tuning, training, judged = sources[:count], sources[count : len(patients)], sources[len(patients) :]
     identity = hashlib.sha256("\n".join([start.words(), *(p.patient_id for p in patients)]).encode())
     site = replace(site, identity=identity.hexdigest())
@@ -184,6 +210,8 @@ def train_lungs_from(
         "dice_tuning": round(history.best[1], 4), "patients": count, "started from": start.words(),
         "validation": dice_by_set(network, apart, judged), "schedule": asdict(schedule),
     }  # fmt: skip
+    if leave_out:
+        metrics["patients left out, their scans being unusable"] = len(left_out)
     made = made_from(known, patients, apart, rows, start.sources())
     card["licence"] = licence_of(card["licence"], made)
     return store_lungs(
@@ -191,6 +219,11 @@ def train_lungs_from(
         sources=[source.facts() for source in made], limits=" ".join(source_limits(made, "lungs")),
         intended_use="Finding the lungs for the diagnosis network. Research; not a medical device.",
     )  # fmt: skip
+
+
+def _check_number(manifest: Path, patients: Sequence[Patient]) -> None:
+    if len(patients) < FEWEST:
+        raise InputError(f"{manifest.name}: {len(patients)} patients; at least {FEWEST} are needed")
 
 
 def is_kept_apart(patient: Patient) -> bool:

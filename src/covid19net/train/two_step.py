@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from covid19net.pipeline import Models
 from covid19net.train.classes import POSITIVE, Split, is_positive, split_patients
 from covid19net.train.classify import start_network, train_network
 from covid19net.train.fit import HERE, Site
-from covid19net.train.images import Sample, prepare, unusable
+from covid19net.train.images import LEFT_OUT, Images, Sample, prepare, tell_left_out
 from covid19net.train.outcome import About, Patients, leave, scores_table
 from covid19net.train.recipes import Stage
 from covid19net.train.together import rank, wait_for_all, world
@@ -33,7 +34,6 @@ from covid19net.weights.registry import weight_files
 
 TaskName = Literal["auxiliary", "diagnosis"]
 Progress = Callable[[str, int, int], None]
-LEFT_OUT = "left-out.csv"  # patients whose scan could not be used
 
 
 @dataclass(frozen=True)
@@ -151,81 +151,82 @@ def read_cohort(manifest: Path, plan: Plan, models: Models | None) -> tuple[list
     return patients, split_patients(patients, plan.task.column, plan.task.training_set, seed=plan.seed)
 
 
-def samples_of(
-    split: Split, column: str, cache: Path, models: Models | None, site: Site, progress: Progress | None
-) -> Patients:
-    """Lung images of every patient of a split."""
+def samples_of(split: Split, column: str, images: Mapping[str, Path]) -> Patients:
+    """Every patient of a split with class and lung image, given by patient_id.
 
-    def samples(name: str, patients: Sequence[Patient]) -> list[Sample]:
-        def step(done: int, count: int) -> None:
-            if progress:
-                progress(f"images of {name}", done, count)
+    Raises:
+        InputError: one scan under two names.
+    """
 
-        if world() > 1:  # each process makes its share, then all find all of them
-            prepare(patients[rank() :: world()], cache, models=models, workers=site.workers, progress=step)
-            wait_for_all()
-        paths = prepare(patients, cache, models=models, workers=site.workers, progress=step)
-        return [Sample(path, is_positive(p, column), p) for path, p in zip(paths, patients, strict=True)]
+    def samples(patients: Sequence[Patient]) -> list[Sample]:
+        return [Sample(images[p.patient_id], is_positive(p, column), p) for p in patients]
 
     found = Patients(
-        samples("training", split.training),
-        samples("tuning", split.tuning),
-        {name: samples(name, group) for name, group in split.validation.items()},
+        samples(split.training),
+        samples(split.tuning),
+        {name: samples(group) for name, group in split.validation.items()},
     )
     _refuse_twins([*found.training, *found.tuning, *(s for part in found.validation.values() for s in part)])
     return found
 
 
-def without_unusable(
-    split: Split,
-    column: str,
+def images_of(
+    patients: Sequence[Patient],
     place: Workplace,
     models: Models | None,
     site: Site,
     progress: Progress | None,
-) -> tuple[Split, list[dict[str, object]]]:
-    """A split without the patients whose scan gives no lung image, and who they are.
-
-    Raises:
-        InputError: too few of a class are left to learn from or to tune with.
-    """
+    *,
+    leave_out: bool,
+) -> Images:
+    """The lung images of patients; in a joint training each process makes its share of them."""
 
     def step(done: int, count: int) -> None:
         if progress:
             progress("images", done, count)
 
-    everybody = {"training": split.training, "tuning": split.tuning, **split.validation}
-    patients = [patient for group in everybody.values() for patient in group]
-    if world() > 1:  # each process makes its share, then all find the same patients unusable
-        unusable(patients[rank() :: world()], place.cache, models=models, workers=site.workers)
+    make = partial(prepare, cache=place.cache, models=models, workers=site.workers, leave_out=leave_out)
+    if world() > 1:  # then all find the same ones
+        make(patients[rank() :: world()])
         wait_for_all()
-    found = unusable(patients, place.cache, models=models, workers=site.workers, progress=step)
+    return make(patients, progress=step)
+
+
+def without_unusable(
+    split: Split, column: str, unusable: Mapping[str, str]
+) -> tuple[Split, list[dict[str, object]]]:
+    """A split without the patients whose scan gives no lung image, and who they are.
+
+    Args:
+        split: of a manifest.
+        column: that is learned.
+        unusable: patient_id -> why there is no image.
+
+    Raises:
+        InputError: too few of a class are left to learn from or to tune with.
+    """
 
     def kept(group: Sequence[Patient]) -> tuple[Patient, ...]:
-        return tuple(p for p in group if p.patient_id not in found)
+        return tuple(p for p in group if p.patient_id not in unusable)
 
     validation = {name: kept(group) for name, group in split.validation.items()}
     left = Split(
         kept(split.training), kept(split.tuning), {name: group for name, group in validation.items() if group}
     )
     for name, group in (("learn from", left.training), ("tune with", left.tuning)):
-        if found and len({is_positive(p, column) for p in group}) < 2:
-            first = next(iter(found.values()))
+        if unusable and len({is_positive(p, column) for p in group}) < 2:
+            first = next(iter(unusable.values()))
             raise InputError(f"no scan of one class can be used to {name}; the first that cannot: {first}")
     rows: list[dict[str, object]] = [
-        {"patient_id": p.patient_id, "set": name, "reason": found[p.patient_id]}
-        for name, group in everybody.items() for p in group if p.patient_id in found
+        {"patient_id": p.patient_id, "set": name, "reason": unusable[p.patient_id]}
+        for name, group in everybody(split).items() for p in group if p.patient_id in unusable
     ]  # fmt: skip
     return left, rows
 
 
-def tell_left_out(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    """Name the patients left out before anything is learned; a list of an earlier run goes."""
-    if rows:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_table(path, list(rows))
-    else:
-        path.unlink(missing_ok=True)
+def everybody(split: Split) -> dict[str, tuple[Patient, ...]]:
+    """The patients of each part of a split."""
+    return {"training": split.training, "tuning": split.tuning, **split.validation}
 
 
 def _refuse_twins(samples: Sequence[Sample]) -> None:
@@ -265,14 +266,16 @@ def train_task(
         WeightsError: the weights to start from.
     """
     patients, split = read_cohort(manifest, plan, models)
+    needed = [patient for group in everybody(split).values() for patient in group]
+    images = images_of(needed, place, models, site, progress, leave_out=plan.leave_out)
     left_out: list[dict[str, object]] = []
     if plan.leave_out:
-        split, left_out = without_unusable(split, plan.task.column, place, models, site, progress)
+        split, left_out = without_unusable(split, plan.task.column, images.unusable)
         if not rank():
             tell_left_out(place.out / LEFT_OUT, left_out)
     sources = read_sources(manifest, patients)
     tensors, origin = starting_tensors(plan.start) if plan.start else (None, "random numbers")
-    samples = samples_of(split, plan.task.column, place.cache, models, site, progress)
+    samples = samples_of(split, plan.task.column, images.paths)
     place.work.mkdir(parents=True, exist_ok=True)
     network = start_network(tensors, plan.seed)
     best = train_network(network, samples.training, samples.tuning, plan.stages, place.work, site)

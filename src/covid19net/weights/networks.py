@@ -71,11 +71,11 @@ def randomised(tensors: Mapping[str, np.ndarray], rng: np.random.Generator) -> d
     """The same network with nothing learned: the numbers of every kernel shuffled, the rest left alone.
 
     For sanity checks of explanations (Adebayo 2018, NeurIPS 31:9505): what a map still shows then does not
-    come from what the network learned.
+    come from what the network learned. In the order of names: that of a file is another in every process.
     """
     return {
         name: rng.permutation(array.ravel()).reshape(array.shape) if array.ndim > 1 else array
-        for name, array in tensors.items()
+        for name, array in sorted(tensors.items())
     }
 
 

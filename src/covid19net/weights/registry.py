@@ -25,8 +25,8 @@ c943c44b902a17fe9f1568a6f63082416f7ffe2882ff4e38d0dfbd1c3453f50e  diagnosis.d32b
 efbcf25f047b72700c2fd941a69c29fb2eb32f57703bb49750ce0985ffddf66f  diagnosis.d32b82cd0d7e.ov1.head.bin
 f611bbf004a3af57c1168306eb771e84a9ce225acdc8489fa351876969f76a71  diagnosis.d32b82cd0d7e.ov1.head.xml
 d32b82cd0d7e448b7914b0665766bf265c3382eec704c0ca5aa6b9b55b4e1309  diagnosis.safetensors
-0fb39713bc415afb60d8c9969cf7d3b9f6b04794c8fb25e5a9c883fcc1e1bbc0  lungs.da88e9273049.ov1.network.bin
-1dfcc6786c2917ac59607e9dd1ff0e73b67504b9646d80a670b5c2e051c5a61f  lungs.da88e9273049.ov1.network.xml
+7a535ebea429fb2528a2ada8fd454080b8b2bdc7d8ebf49ba9a99359204d9760  lungs.da88e9273049.ov2.network.bin
+ce61c22754395f5bdaae5679f9bbd8acc0c3e1d50e8254a16fe49eeb20b492fa  lungs.da88e9273049.ov2.network.xml
 da88e9273049bf7e18602266491e55b1d85132b21a160e3c6e1fabb3818731f6  lungs.safetensors
 """  # as sha256sum writes it
 BUNDLED_SHA256: Mapping[str, str] = {
