@@ -36,10 +36,14 @@ from covid19net.batch.plan import Plan
 from covid19net.batch.rows import Spool, write_csv, write_parquet
 from covid19net.batch.schedule import Crew, Done, work_through
 from covid19net.batch.worker import Outcome
+from covid19net.engine import convert
 from covid19net.features import FEATURES
 from covid19net.io import write_dicom_series
 from covid19net.phantom import Scanner, draw_patient, scan_patient
 from covid19net.volume import CTVolume
+from covid19net.weights import load_tensors, write_weights
+from covid19net.weights.networks import network_tensors
+from covid19net.weights.registry import bundled_files
 
 DISTINCT = 40
 BAD = 3  # of the rows, whatever their number: a path to nothing, an empty folder, a text file
@@ -78,6 +82,33 @@ def cohort(folder: Path, count: int) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return manifest
+
+
+def light_set(folder: Path) -> Path:
+    """The bundled set, but its diagnosis network looks at shrunken images: a fiftieth of its arithmetic.
+
+    Its scores mean nothing; everything around it is done as for any other set.
+    """
+    if folder.exists():
+        return folder
+    files = bundled_files()
+    made = folder.with_name(f"{folder.name}.part")
+    made.mkdir()
+    for path in files["lungs"].path.parent.glob("lungs*"):
+        shutil.copy(path, made)
+    card = {"name": "light", "licence": "see the bundled set", "origin": "the bundled set"}
+    diagnosis = write_weights(
+        made,
+        "diagnosis",
+        network_tensors(load_tensors(files["diagnosis"])),
+        **card,
+        training_data="as the bundled set",
+        intended_use="timing",
+        options={"shrink": [2, 4, 4]},
+    )
+    convert(diagnosis)
+    made.rename(folder)
+    return folder
 
 
 @dataclass
@@ -170,27 +201,30 @@ def timed(words: list[str]) -> tuple[float, Watch]:
     return time.perf_counter() - start, watch
 
 
-def run(folder: Path, scans: int, kills: int, workers: int, ray: bool) -> None:
+def run(folder: Path, scans: int, kills: int, workers: int, *, ray: bool, light: bool) -> None:
     """Kill, go on, compare."""
+    chosen: list[object] = ["--weights", light_set(folder / "light")] if light else []
     manifest = cohort(folder, scans)
     names = sorted(case.name for case in cases_of(manifest))
     out, other = folder / "killed", folder / "undisturbed"
     for place in (out, other):
         shutil.rmtree(place, ignore_errors=True)
-    before = disturbed(manifest, out, ["--workers", workers], kills)
-    seconds, _ = timed(command(manifest, out, "--workers", workers))
+    before = disturbed(manifest, out, ["--workers", workers, *chosen], kills)
+    seconds, _ = timed(command(manifest, out, "--workers", workers, *chosen))
     after = finished(out)
     lost = sorted(set(names) - after.keys())
     repeated = [name for name, state in before.items() if after[name] != state]
     left = [p for p in (out / "cases").glob("*/.*") if p.name.endswith(".old")]
     print(f"{len(names)} cases, {len(before)} before the last start, {seconds:.0f} s for the rest")
     print(f"lost {len(lost)}, repeated {len(repeated)}, left behind {len(left)}")
-    seconds, watch = timed(command(manifest, other, "--workers", 2, *(["--ray", "local"] if ray else [])))
+    seconds, watch = timed(
+        command(manifest, other, "--workers", 2, *(["--ray", "local"] if ray else []), *chosen)
+    )
     same = (out / "results.csv").read_bytes() == (other / "results.csv").read_bytes()
     kind = "a Ray cluster of two workers" if ray else "two workers"
     print(f"{kind}, undisturbed: {seconds:.0f} s, {3600 * len(names) / seconds:.0f} scans an hour")
     print(f"the driver took {watch.driver:.0f} MB; the same table to the byte: {same}")
-    seconds, _ = timed(command(manifest, out, "--workers", workers))
+    seconds, _ = timed(command(manifest, out, "--workers", workers, *chosen))
     print(f"started once more with nothing to do: {seconds:.1f} s")
     if lost or repeated or not same:
         raise SystemExit(1)
@@ -325,6 +359,7 @@ def main() -> None:
     parsers["run"].add_argument("--kills", type=int, default=4)
     parsers["run"].add_argument("--workers", type=int, default=2)
     parsers["run"].add_argument("--ray", action="store_true")
+    parsers["run"].add_argument("--light", action="store_true", help="a lighter diagnosis network")
     parsers["curve"].add_argument("--sizes", type=int, nargs="+", default=[1, 10, 40])
     parsers["curve"].add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parsers["simulate"].add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
@@ -335,7 +370,7 @@ def main() -> None:
     given = parser.parse_args()
     folder = given.folder.absolute()
     if given.part == "run":
-        run(folder, given.scans, given.kills, given.workers, given.ray)
+        run(folder, given.scans, given.kills, given.workers, ray=given.ray, light=given.light)
     elif given.part == "curve":
         curve(folder, given.sizes, given.workers)
     elif given.part == "simulate":

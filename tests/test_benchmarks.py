@@ -118,3 +118,7 @@ def test_study(output, monkeypatch):
     text = output("bench_study.py", "--patients", 200)
     assert "200 patients, everything but the bootstrap:" in text
     assert "discharge, training (resubstitution): concordance" in text
+
+
+def test_batch_scheduler(output, tmp_path):
+    assert "| 300 | nobody |" in output("bench_batch.py", "one", tmp_path, 300, "nobody", 1)

@@ -76,6 +76,7 @@ class OpenVINORunner:
         }
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
+            config["ENABLE_CPU_PINNING"] = False  # processes that share a machine would pin the same cores
         if streams or threads:
             config["NUM_STREAMS"] = streams or threads
         with memory_told("preparing a network"):
