@@ -230,8 +230,9 @@ def run(folder: Path, scans: int, kills: int, workers: int, *, ray: bool, light:
         raise SystemExit(1)
 
 
-def curve(folder: Path, sizes: list[int], workers: list[int]) -> None:
+def curve(folder: Path, sizes: list[int], workers: list[int], *, light: bool) -> None:
     """Print seconds and memory by number of scans and of workers."""
+    chosen: list[object] = ["--weights", light_set(folder / "light")] if light else []
     print("| scans | workers | seconds | seconds a scan | driver, MB | a worker, MB | workers together, MB |")
     print("|---|---|---|---|---|---|---|")
     for count in sizes:
@@ -239,7 +240,7 @@ def curve(folder: Path, sizes: list[int], workers: list[int]) -> None:
         for number in workers:
             out = folder / "curve"
             shutil.rmtree(out, ignore_errors=True)
-            seconds, watch = timed(command(manifest, out, "--workers", number))
+            seconds, watch = timed(command(manifest, out, "--workers", number, *chosen))
             memory = f"{watch.driver:.0f} | {watch.worker:.0f} | {watch.together:.0f}"
             print(f"| {count} | {number} | {seconds:.1f} | {seconds / count:.2f} | {memory} |", flush=True)
 
@@ -359,7 +360,8 @@ def main() -> None:
     parsers["run"].add_argument("--kills", type=int, default=4)
     parsers["run"].add_argument("--workers", type=int, default=2)
     parsers["run"].add_argument("--ray", action="store_true")
-    parsers["run"].add_argument("--light", action="store_true", help="a lighter diagnosis network")
+    for name in ("run", "curve"):
+        parsers[name].add_argument("--light", action="store_true", help="a lighter diagnosis network")
     parsers["curve"].add_argument("--sizes", type=int, nargs="+", default=[1, 10, 40])
     parsers["curve"].add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parsers["simulate"].add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
@@ -372,7 +374,7 @@ def main() -> None:
     if given.part == "run":
         run(folder, given.scans, given.kills, given.workers, ray=given.ray, light=given.light)
     elif given.part == "curve":
-        curve(folder, given.sizes, given.workers)
+        curve(folder, given.sizes, given.workers, light=given.light)
     elif given.part == "simulate":
         simulate(folder, given.rows, given.workers)
     else:
