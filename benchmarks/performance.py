@@ -199,7 +199,7 @@ def main() -> None:
             "batches": ("Batches of small phantoms", batches),
         }
         lines = [BEGIN, "", *machine()]
-        lines.append(f"The scan: {'a DICOM folder given' if given.scan else 'a phantom of 150 x 512 x 512'}.")
+        lines.append(f"The scan: {given.scan.name if given.scan else 'a phantom of 150 x 512 x 512'}.")
         for name, (title, measure) in parts.items():
             if not given.only or name in given.only:
                 lines += ["", f"### {title}", "", *measure()]
