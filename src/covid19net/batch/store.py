@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 import hashlib
 import json
-import os
 from pathlib import Path
 import secrets
 import shutil
 from typing import Any
 
-from covid19net.io.files import write_fault
+from covid19net.io.files import sync_folder, sync_tree, write_fault, write_whole
 
 SCHEMA = "covid19net-batch/1"
 RECORD = "batch.json"
@@ -93,9 +92,8 @@ def settle(made: Path, folder: Path, stored: Stored) -> None:
         ResourceError: the disk is full.
     """
     try:
-        _write_record(made, stored)
-        for path in (*made.rglob("*"), made):
-            _sync(path)
+        _write_record(made / RECORD, stored)
+        sync_tree(made)
         if folder.exists():  # between the two renames there is no result: it is made again
             old = made.with_name(made.name + ".old")
             folder.rename(old)
@@ -103,7 +101,7 @@ def settle(made: Path, folder: Path, stored: Stored) -> None:
             shutil.rmtree(old, ignore_errors=True)
         else:
             made.rename(folder)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
     except OSError as error:
         raise write_fault(folder, error) from error
 
@@ -124,29 +122,9 @@ def sign_again(folder: Path, stored: Stored) -> None:
         InputError: it cannot be written.
         ResourceError: the disk is full.
     """
-    part = folder / f".{secrets.token_hex(4)}"
-    try:
-        _write_record(folder, stored, part)
-        part.replace(folder / RECORD)
-    except OSError as error:
-        raise write_fault(folder, error) from error
+    write_whole(folder / RECORD, lambda part: _write_record(part, stored))
 
 
-def _write_record(folder: Path, stored: Stored, path: Path | None = None) -> None:
+def _write_record(path: Path, stored: Stored) -> None:
     text = json.dumps({"schema": SCHEMA, **asdict(stored)}, allow_nan=False)
-    path = path or folder / RECORD
     path.write_text(text + "\n", encoding="utf-8")
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut; Windows has no such call for folders."""
-    if not path.is_dir():
-        with path.open("r+b") as file:  # Windows syncs only what is open for writing
-            os.fsync(file.fileno())
-    elif os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

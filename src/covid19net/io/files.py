@@ -7,7 +7,7 @@ import os
 from pathlib import Path, PurePosixPath
 import secrets
 import stat
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from covid19net.errors import InputError, ResourceError
 
@@ -149,13 +149,59 @@ def write_whole(path: Path, write: Callable[[Path], None], suffix: str = "") -> 
     unfinished = path.with_name(f".unfinished-{secrets.token_hex(4)}{suffix}")
     try:
         write(unfinished)
-        with unfinished.open("r+b") as written:  # Windows syncs only what is open for writing
-            os.fsync(written.fileno())
+        sync_file(unfinished)
         unfinished.replace(path)
     except (OSError, RuntimeError) as error:
         raise write_fault(path, error) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Return when a file's bytes are on the disk."""
+    with path.open("r+b") as file:  # Windows syncs only what is open for writing
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on the disk. Windows has no such call and needs none."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Return when a folder and all in it are on the disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            sync_file(Path(place, name))
+        sync_folder(Path(place))
+
+
+def take_lock(path: Path) -> IO[str] | None:
+    """An open file that is a lock until it is closed, or its process ends; None where another has it.
+
+    On Windows it is a file and no lock.
+
+    Raises:
+        OSError: the file cannot be made, or its file system has no locks.
+    """
+    file = path.open("a")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows
+        return file
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return file
 
 
 def write_fault(path: Path, error: Exception) -> InputError | ResourceError:

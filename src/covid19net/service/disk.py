@@ -1,13 +1,13 @@
-"""The data folder: its parts, and how what is written there outlives a power cut."""
+"""The data folder: its parts, what goes from it, and when it is full."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 import errno
-import os
 from pathlib import Path
 import shutil
 
 from covid19net.errors import InputError
+from covid19net.io.files import sync_folder
 from covid19net.service.job import DiskFull
 
 DATABASE, LOCK = "service.sqlite", "service.lock"
@@ -51,29 +51,6 @@ def remove_whole(folder: Path, bin_folder: Path) -> None:
     except FileNotFoundError:
         return
     remove(doomed)
-
-
-def sync_file(path: Path) -> None:
-    """Return when a file's bytes are on the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_tree(folder: Path) -> None:
-    """Return when a folder and all in it are on the disk."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            sync_file(Path(place, name))
-        sync_folder(Path(place))
 
 
 @contextmanager

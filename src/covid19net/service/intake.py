@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from covid19net import __version__
 from covid19net.errors import InputError
-from covid19net.service.disk import INCOMING, INPUTS, RESULTS, remove, remove_whole, sync_folder, telling_full
+from covid19net.io.files import sync_folder
+from covid19net.service.disk import INCOMING, INPUTS, RESULTS, remove, remove_whole, telling_full
 from covid19net.service.job import DiskFull, Job, State
 from covid19net.service.jobs import Jobs
 from covid19net.service.settings import Settings

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-import fcntl
 import os
 from pathlib import Path
 import signal
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from covid19net import __version__
 from covid19net.errors import InputError, ResourceError
+from covid19net.io.files import take_lock
 from covid19net.service.disk import DATABASE, LOCK, RESULTS, prepare
 from covid19net.service.expiry import Expiry
 from covid19net.service.intake import Intake
@@ -175,14 +175,12 @@ def only_one(data: Path) -> Iterator[None]:
     """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data / LOCK).open("a")
+        lock = take_lock(data / LOCK)
     except OSError as error:
         raise InputError(f"{data}: cannot be the data folder ({error.strerror})") from error
+    if lock is None:
+        raise InputError(f"{data}: another service uses this folder")
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{data}: another service uses this folder") from error
         yield
 
 

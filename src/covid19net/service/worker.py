@@ -14,7 +14,8 @@ import time
 from typing import Any
 
 from covid19net.errors import ResourceError
-from covid19net.service.disk import INPUTS, RESULTS, RUNNING, remove, sync_folder, sync_tree, telling_full
+from covid19net.io.files import sync_folder, sync_tree
+from covid19net.service.disk import INPUTS, RESULTS, RUNNING, remove, telling_full
 from covid19net.service.job import DiskFull, Job, State
 from covid19net.service.jobs import MOST_ATTEMPTS, Jobs
 from covid19net.service.logs import log

@@ -3,7 +3,6 @@
 import copy
 from dataclasses import asdict, dataclass, field
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from covid19net.errors import InputError
+from covid19net.io.files import sync_file
 from covid19net.train.schedule import Schedule
 from covid19net.train.together import joined, on_first
 
@@ -112,8 +112,7 @@ def store(run: Run, path: Path, schedule: Schedule) -> None:
     """Write a checkpoint; a file of that name is replaced only once the new one is whole and on the disk."""
     fresh = path.with_name(path.name + ".part")
     save_file(_state(run), fresh, metadata=_facts(run, schedule))
-    with fresh.open("r+b") as file:  # shared storage may lose what a dying machine has not sent
-        os.fsync(file.fileno())
+    sync_file(fresh)  # shared storage may lose what a dying machine has not sent
     fresh.replace(path)
 
 

@@ -143,6 +143,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         ResourceError: the disk is full.
         WeightsError: the folder cannot be written.
     """
+    from covid19net.io.files import sync_folder  # only those who write need it
+
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,16 +165,6 @@ def write_error(path: Path, error: OSError) -> ResourceError | WeightsError:
     """The error to raise when `path` could not be written: a full disk is a matter of resources."""
     kind = ResourceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else WeightsError
     return kind(f"{path}: cannot write: {error.strerror or error}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut. Windows has no such call and needs none."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def write_weights(folder: Path, task: str, tensors: Mapping[str, np.ndarray], **fields: object) -> WeightFile:

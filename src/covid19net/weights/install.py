@@ -13,7 +13,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from covid19net.errors import InputError, WeightsError
-from covid19net.weights.files import sha256_of, sync_folder, what_it_is, write_error
+from covid19net.weights.files import sha256_of, what_it_is, write_error
 from covid19net.weights.keras_h5 import h5py_module, import_keras
 from covid19net.weights.networks import require_torch
 from covid19net.weights.registry import (
@@ -164,6 +164,8 @@ def _read(response: HTTPResponse) -> bytes:
 
 def _import(published: PublishedSet, downloads: Path, target: Path) -> None:
     """Convert the downloaded files and put the set under its name, replacing a damaged or older one."""
+    from covid19net.io.files import sync_folder
+
     fresh = downloads / "set"
     shutil.rmtree(fresh, ignore_errors=True)
     for file in published.files:

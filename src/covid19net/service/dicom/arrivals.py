@@ -19,10 +19,10 @@ import time
 from uuid import uuid4
 
 from covid19net.errors import InputError
-from covid19net.io.files import Source, source_of
+from covid19net.io.files import Source, source_of, sync_folder
 from covid19net.io.header import CT_CLASSES, FIRST_READ, Slice, read_slices
 from covid19net.service.dicom.gaps import has_gap
-from covid19net.service.disk import ARRIVING, DATABASE, remove, sync_folder, telling_full
+from covid19net.service.disk import ARRIVING, DATABASE, remove, telling_full
 from covid19net.service.intake import Intake, TooLarge
 from covid19net.service.job import DiskFull, QueueFull, State, telling_disk_full
 from covid19net.service.jobs import Jobs
