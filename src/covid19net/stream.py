@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Environment of a process whose libraries are to keep to one thread each; it is set before they load.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 _BLAS = Lock()
 _alone: list[Any] = []  # an entry for each `one_blas_thread` under way; the first knows what to go back to
 _cores: list[int] = []  # from `use_cores`

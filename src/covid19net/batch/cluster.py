@@ -10,11 +10,11 @@ from covid19net.batch.plan import Plan
 from covid19net.batch.schedule import Done
 from covid19net.batch.worker import Open, Outcome, Worker
 from covid19net.errors import Covid19netError, InputError, fault_from
+from covid19net.stream import ONE_THREAD
 
 LOCAL = "local"  # address of a cluster of this machine's cores, made for the batch
 RAY_EXTRA = "pip install 'covid19net[ray]'"
 STORE = 80 << 20  # bytes of the object store of a local cluster: rows pass by it
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class Actor:
@@ -40,8 +40,7 @@ class Actor:
         try:
             return self._work(case)
         except Exception as error:
-            fault = fault_from(error)
-            return type(fault)(str(fault))  # without what cannot travel
+            return fault_from(error)
 
 
 class RayCrew:

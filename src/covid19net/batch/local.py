@@ -133,7 +133,7 @@ def serve(pipe: Connection, plan: Plan, identity: str, opening: Open) -> None:
     try:
         work = opening(plan, identity)
     except Exception as error:
-        say(_bare(error))
+        say(fault_from(error))
         return
     say(None)
 
@@ -141,7 +141,7 @@ def serve(pipe: Connection, plan: Plan, identity: str, opening: Open) -> None:
         try:
             outcome: Outcome = work(case)
         except Exception as error:
-            say(_bare(error))
+            say(fault_from(error))
         else:
             say((case.place, outcome))
 
@@ -151,9 +151,3 @@ def serve(pipe: Connection, plan: Plan, identity: str, opening: Open) -> None:
             pool.submit(do, pipe.recv())
     except (EOFError, OSError):
         os._exit(1)  # at once: nobody waits for what is under way, and half a case leaves no trace
-
-
-def _bare(error: Exception) -> Covid19netError:
-    """The fault without what cannot travel."""
-    fault = fault_from(error)
-    return type(fault)(str(fault))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from covid19net import __version__
 from covid19net.errors import InputError
@@ -12,7 +12,7 @@ from covid19net.prognosis.model_file import find_model, model_sha256
 from covid19net.weights import find_set
 
 Keep = Literal["result", "maps", "all"]
-KEPT: tuple[Keep, ...] = ("result", "maps", "all")
+KEPT: tuple[Keep, ...] = get_args(Keep)
 RECIPE = 1  # raise it when the same inputs are to be analyzed anew within one version
 
 
@@ -65,6 +65,11 @@ class Plan:
             raise InputError(f"PDF and DICOM results are written with all files only, not with {self.keep!r}")
         if self.threads < 1 or self.together < 1:
             raise InputError("a worker needs at least one thread and one scan in hand")
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the networks take the cores that everything else takes too."""
+        return self.device in ("cpu", "torch-cpu")
 
 
 def identity_of(plan: Plan) -> str:

@@ -5,6 +5,7 @@ Nothing in a row depends on when, where or by how many workers it was made.
 
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 import csv
 import io
 import json
@@ -18,7 +19,7 @@ from covid19net.batch.cases import Case
 from covid19net.batch.store import Row
 from covid19net.errors import Covid19netError
 from covid19net.features import FEATURES
-from covid19net.io.files import write_whole
+from covid19net.io.files import write_fault, write_whole
 from covid19net.pipeline import CaseResult
 from covid19net.table import harmless
 
@@ -96,10 +97,17 @@ class Spool:
     Args:
         folder: for the unnamed file.
         count: of rows, at most.
+
+    Raises:
+        InputError: the file cannot be made.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
-        self._file: BinaryIO = TemporaryFile(dir=folder)  # noqa: SIM115 - as long as the spool
+        self._folder = folder
+        try:
+            self._file: BinaryIO = TemporaryFile(dir=folder)  # noqa: SIM115 - as long as the spool
+        except OSError as error:
+            raise write_fault(folder, error) from error
         self._starts = array("q", [-1]) * count
 
     def __enter__(self) -> "Spool":
@@ -108,12 +116,21 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # on a full disk, which was told; nobody needs the file any more
+            self._file.close()
 
     def add(self, place: int, row: Row) -> None:
-        """Keep the row of the case at a place of the manifest."""
-        self._starts[place] = self._file.seek(0, io.SEEK_END)
-        self._file.write(json.dumps(row).encode() + b"\n")
+        """Keep the row of the case at a place of the manifest.
+
+        Raises:
+            InputError: it cannot be written.
+            ResourceError: the disk is full.
+        """
+        try:
+            self._starts[place] = self._file.seek(0, io.SEEK_END)
+            self._file.write(json.dumps(row).encode() + b"\n")
+        except OSError as error:
+            raise write_fault(self._folder, error) from error
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """The rows in the order of the manifest."""

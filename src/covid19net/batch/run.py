@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from covid19net.batch.cases import cases_of, check_manifest
-from covid19net.batch.cluster import RayCrew
+from covid19net.batch.cluster import LOCAL, RayCrew
 from covid19net.batch.local import LocalCrew
 from covid19net.batch.plan import Plan, identity_of
 from covid19net.batch.rows import Spool, kind_of, write_csv, write_parquet
@@ -17,7 +17,7 @@ from covid19net.batch.store import Row
 from covid19net.batch.worker import Open, Worker, lost
 from covid19net.engine import choose_device
 from covid19net.errors import InputError
-from covid19net.io.files import write_fault
+from covid19net.io.files import take_lock, write_fault
 from covid19net.report.pdf import check_pdf
 from covid19net.stream import cores
 
@@ -113,9 +113,9 @@ def run_batch(
     return summary
 
 
-def default_workers(device: str) -> int:
+def default_workers(plan: Plan) -> int:
     """Processes for this machine: one for each core as far as memory goes; one for a GPU."""
-    if device not in ("cpu", "torch-cpu"):
+    if not plan.on_cpu:
         return 1
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -126,20 +126,21 @@ def default_workers(device: str) -> int:
 
 def settled(plan: Plan, workers: int | None, ray: str | None) -> Plan:
     """The plan with what depends on the machine: device, threads of a worker, scans in its hands."""
-    device = choose_device(plan.device)
-    plan = replace(plan, out=plan.out.absolute(), device=device)
-    if device not in ("cpu", "torch-cpu"):
+    plan = replace(plan, out=plan.out.absolute(), device=choose_device(plan.device))
+    if not plan.on_cpu:
         return replace(plan, together=max(2, min(cores(), MOST_TOGETHER)))
     if ray is None:
-        return replace(plan, threads=max(1, cores() // (workers or default_workers(device))))
+        return replace(plan, threads=max(1, cores() // (workers or default_workers(plan))))
     return plan
 
 
 @contextmanager
 def _crew(plan: Plan, identity: str, workers: int | None, ray: str | None, opening: Open) -> Iterator[Crew]:
     """The workers of a batch."""
+    if ray is None or (ray == LOCAL and plan.on_cpu):  # only a cluster knows how many it has room for
+        workers = workers or default_workers(plan)
     if ray is None:
-        with LocalCrew(plan, identity, workers or default_workers(plan.device), opening) as processes:
+        with LocalCrew(plan, identity, workers or 1, opening) as processes:
             yield processes
     else:
         with RayCrew(plan, identity, ray, workers, opening) as actors:
@@ -155,16 +156,10 @@ def alone_in(out: Path) -> Iterator[None]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with (out / ".lock").open("w") as lock:
-            try:
-                import fcntl
-            except ImportError:  # Windows
-                yield
-                return
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{out}: another batch is writing to this folder") from None
-            yield
+        lock = take_lock(out / ".lock")
     except OSError as error:
         raise write_fault(out, error) from error
+    if lock is None:
+        raise InputError(f"{out}: another batch is writing to this folder")
+    with lock:
+        yield

@@ -31,6 +31,7 @@ from covid19net.pipeline import CaseResult, Models, analyze, load_models
 from covid19net.prognosis.model_file import find_model
 from covid19net.report.case import case_record
 from covid19net.stream import use_cores
+from covid19net.table import write_whole
 from covid19net.volume import Scan
 
 MAPS = ("lungs.nii.gz", "heatmap.nii.gz")
@@ -71,8 +72,7 @@ class Worker:
         self._identity = identity
         self._prognostic = find_model(plan.prognosis)
         self._models: Models | None = None
-        on_cpu = plan.device in ("cpu", "torch-cpu")
-        self._computing = Semaphore(1 if on_cpu else plan.together)
+        self._computing = Semaphore(1 if plan.on_cpu else plan.together)
         self._opening = Lock()
         self._drawing = Lock()  # Matplotlib is not for threads
 
@@ -105,7 +105,7 @@ class Worker:
         with self._opening:
             if self._models is None:
                 plan = self._plan
-                if plan.device == "cpu":
+                if plan.on_cpu:
                     use_cores(plan.threads)  # the others are other workers'
                 self._models = load_models(
                     plan.weights, device=plan.device, home=plan.home, cache=plan.cache, threads=plan.threads
@@ -123,8 +123,9 @@ class Worker:
         except Exception as error:
             fault = fault_from(error)
             if _is_full(fault):
-                raise fault from error
-            _empty(made)
+                raise
+            shutil.rmtree(made)
+            made.mkdir()
             return failed_row(case, fault, found.reason(fault))
         return done_row(case, result)
 
@@ -152,7 +153,7 @@ class Worker:
             write_volume(overlay, made / name)
         record["files"] = {name: record["files"][name] for name in maps}
         text = json.dumps(record, indent=2, allow_nan=False)
-        (made / "result.json").write_text(text + "\n", encoding="utf-8")
+        write_whole(made / "result.json", text + "\n")
 
 
 def lost(case: Case, plan: Plan, identity: str) -> Outcome:
@@ -178,11 +179,3 @@ def lost(case: Case, plan: Plan, identity: str) -> Outcome:
 def _is_full(fault: Covid19netError) -> bool:
     """Whether the disk is full, which is no fault of the scan."""
     return isinstance(fault.__cause__, OSError) and fault.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
-def _empty(folder: Path) -> None:
-    for left in folder.iterdir():
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink()

@@ -11,13 +11,17 @@ import typer
 from covid19net.cli.terminal import (
     DeviceOption,
     EverySliceOption,
+    EvidenceOption,
     HomeOption,
     IrregularOption,
+    PdfOption,
+    PrognosisOption,
     SeriesOption,
     WeightsOption,
     cache_folder,
     fault_of,
     home_of,
+    is_full,
     progress_bar,
     say,
     show_findings,
@@ -44,16 +48,9 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     ] = None,
     weights: WeightsOption = "bundled",
     device: DeviceOption = "auto",
-    prognosis: Annotated[
-        str, typer.Option(help="Prognostic model: 'bundled', 'none', or a file. Needs age, sex, comorbidity.")
-    ] = "bundled",
+    prognosis: PrognosisOption = "bundled",
     every_slice: EverySliceOption = False,
-    evidence: Annotated[
-        str,
-        typer.Option(
-            help="Of the heat map: 'basic', or 'full' with its stability, which takes seconds more."
-        ),
-    ] = "basic",
+    evidence: EvidenceOption = "basic",
     series: SeriesOption = None,
     allow_irregular: IrregularOption = False,
     dicom: Annotated[
@@ -66,9 +63,7 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         ),
     ] = False,
     home: HomeOption = None,
-    pdf: Annotated[
-        bool, typer.Option("--pdf", help="Write the report as PDF too (needs the extra 'pdf').")
-    ] = False,
+    pdf: PdfOption = False,
     identify: Annotated[
         bool, typer.Option("--identify", help="Name the patient in the report, from the DICOM headers.")
     ] = False,
@@ -96,8 +91,7 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     clinical = Clinical(age, sex.upper() if sex else None, comorbidity)
     if len(scans) > 1 and clinical != Clinical():
         raise InputError("--age, --sex and --comorbidity are one patient's: give one scan with them")
-    if evidence not in ("basic", "full"):
-        raise InputError(f"--evidence {evidence}: choose basic or full")
+    full = is_full(evidence)
     if deflate and not dicom:
         raise InputError("--deflate is of the DICOM results: give --dicom with it")
     prognostic = find_model(prognosis)
@@ -114,7 +108,7 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         unnamed: AbstractContextManager[None] = without_names(scan) if nameless else nullcontext()
         with fault_of(f"scan {number} of {len(scans)}: ", codes), unnamed, naming(scan.name):
             options: dict[str, Any] = {"clinical": clinical, "prognostic": prognostic}
-            options |= {"every_slice": every_slice, "full_evidence": evidence == "full"}
+            options |= {"every_slice": every_slice, "full_evidence": full}
             analyze_one(reader, folder, models, options=options, reading=reading, output=output)
     if codes:
         raise typer.Exit(codes[0])

@@ -12,11 +12,15 @@ import typer
 from covid19net.cli.terminal import (
     DeviceOption,
     EverySliceOption,
+    EvidenceOption,
     HomeOption,
     IrregularOption,
+    PdfOption,
+    PrognosisOption,
     WeightsOption,
     cache_folder,
     home_of,
+    is_full,
     say,
 )
 from covid19net.errors import InputError
@@ -24,8 +28,6 @@ from covid19net.errors import InputError
 if TYPE_CHECKING:
     from covid19net.batch.run import Progress, Summary
 
-# The networks have threads of their own; those of matrix products would only fight over the cores.
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 REASONS_SHOWN = 20
 
 
@@ -45,13 +47,11 @@ def batch(  # noqa: PLR0913 - each argument is an option of the command
     ] = "all",
     weights: WeightsOption = "bundled",
     device: DeviceOption = "auto",
-    prognosis: Annotated[
-        str, typer.Option(help="Prognostic model: 'bundled', 'none', or a file.")
-    ] = "bundled",
+    prognosis: PrognosisOption = "bundled",
     every_slice: EverySliceOption = False,
-    evidence: Annotated[str, typer.Option(help="Of the heat map: 'basic' or 'full'.")] = "basic",
+    evidence: EvidenceOption = "basic",
     allow_irregular: IrregularOption = False,
-    pdf: Annotated[bool, typer.Option("--pdf", help="Reports as PDF too (needs the extra 'pdf').")] = False,
+    pdf: PdfOption = False,
     dicom: Annotated[bool, typer.Option("--dicom", help="DICOM results too.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Analyze scans again that failed before.")
@@ -73,11 +73,12 @@ def batch(  # noqa: PLR0913 - each argument is an option of the command
     Killed at any time and started again, it does what is missing, and again what was made from other inputs,
     options, weights or another version. A scan that cannot be analyzed is a row with its reason.
     """
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))  # before workers start; they inherit it
+    from covid19net.stream import ONE_THREAD
+
+    # The networks have threads of their own; those of matrix products would only fight over the cores.
+    os.environ.update(ONE_THREAD)  # before anything loads; workers inherit it
     from covid19net.batch import Plan, run_batch
 
-    if evidence not in ("basic", "full"):
-        raise InputError(f"--evidence {evidence}: choose basic or full")
     plan = Plan(
         out=out,
         weights=weights if "/" not in weights else str(Path(weights).absolute()),
@@ -86,7 +87,7 @@ def batch(  # noqa: PLR0913 - each argument is an option of the command
         device=device,
         prognosis=prognosis if prognosis in ("bundled", "none") else str(Path(prognosis).absolute()),
         every_slice=every_slice,
-        full_evidence=evidence == "full",
+        full_evidence=is_full(evidence),
         allow_irregular=allow_irregular,
         keep=keep,  # type: ignore[arg-type]  # checked there
         pdf=pdf,

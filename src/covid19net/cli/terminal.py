@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from covid19net.errors import Covid19netError, fault_from
+from covid19net.errors import Covid19netError, InputError, fault_from
 
 if TYPE_CHECKING:
     from covid19net.volume import Finding
@@ -22,8 +22,16 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, mps or torch-c
 EverySliceOption = Annotated[
     bool, typer.Option("--every-slice", help="Segment every slice, as published (slower).")
 ]
-
-
+EvidenceOption = Annotated[
+    str,
+    typer.Option(help="Of the heat map: 'basic', or 'full' with its stability, which takes seconds more."),
+]
+PrognosisOption = Annotated[
+    str, typer.Option(help="Prognostic model: 'bundled', 'none', or a file. Needs age, sex, comorbidity.")
+]
+PdfOption = Annotated[
+    bool, typer.Option("--pdf", help="Write the report as PDF too (needs the extra 'pdf').")
+]
 SeriesOption = Annotated[
     str | None, typer.Option(help="SeriesInstanceUID to use when a folder holds several.")
 ]
@@ -38,6 +46,17 @@ IrregularOption = Annotated[
 def say(text: str) -> None:
     """One line for the user."""
     typer.echo(text)
+
+
+def is_full(evidence: str) -> bool:
+    """Whether --evidence asks for the full one.
+
+    Raises:
+        InputError: it asks for something else.
+    """
+    if evidence not in ("basic", "full"):
+        raise InputError(f"--evidence {evidence}: choose basic or full")
+    return evidence == "full"
 
 
 def home_of(home: Path | None) -> Path:
