@@ -2,9 +2,12 @@
 
 import csv
 from dataclasses import replace
+from functools import partial
 import json
 import os
+from pathlib import Path
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -196,6 +199,30 @@ def test_a_full_disk_stops_and_is_no_row(place, monkeypatch):
         do(place)
     assert read_stored(folder_of(place / "out", "P_1")) is None
     assert list(folder_of(place / "out", "P_1").parent.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_with_the_record_stops_too(place, monkeypatch):
+    real = Path.write_text
+
+    def full(path, *words, **options):
+        if "result.json" in path.name:
+            raise OSError(28, "No space left on device")
+        return real(path, *words, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ResourceError, match="no space left"):
+        do(place)
+    assert read_stored(folder_of(place / "out", "P_1")) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a device that is always full")
+def test_a_full_disk_is_told_while_rows_are_kept(tmp_path, monkeypatch):
+    full = partial(open, "/dev/full", "r+b")
+    monkeypatch.setattr("covid19net.batch.rows.TemporaryFile", lambda **_: full())
+    with Spool(tmp_path, 2) as spool:
+        spool.add(0, {"patient_id": "A"})  # still in memory
+        with pytest.raises(ResourceError, match="No space left"):
+            spool.add(1, {"patient_id": "B"})
 
 
 def test_a_worker_of_another_version_refuses(place):

@@ -1,6 +1,6 @@
 """A batch as a whole: killed and resumed, workers that die, and the same table whoever does the work."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 import csv
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 from covid19net.batch import Plan, run_batch
 from covid19net.batch.cases import Case, cases_of, check_manifest
 from covid19net.batch.rows import Spool, write_csv
-from covid19net.batch.run import alone_in, settled
+from covid19net.batch.run import _crew, alone_in, settled
 from covid19net.batch.schedule import Done, work_through
 from covid19net.batch.worker import Outcome
 from covid19net.cli import main
@@ -169,6 +169,8 @@ def test_one_batch_at_a_time_in_a_folder(tmp_path):
         pass
     with alone_in(tmp_path):
         pass
+    with pytest.raises(BlockingIOError), alone_in(tmp_path):  # a fault of the work, not of the folder
+        raise BlockingIOError
 
 
 class Paper:
@@ -250,6 +252,17 @@ def test_threads_are_divided_among_workers(monkeypatch, tmp_path):
     for workers, threads in ((1, 8), (2, 4), (3, 2), (8, 1), (20, 1)):
         assert settled(plan_in(tmp_path, device="cpu"), workers, None).threads == threads
     assert settled(plan_in(tmp_path, device="cpu"), 2, "local").threads == 1
+
+
+@pytest.mark.parametrize(("ray", "expected"), [("local", 8), ("auto", None)])
+def test_a_cluster_of_this_machine_has_as_many_workers(ray, expected, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("covid19net.batch.run.default_workers", lambda _: 8)
+    monkeypatch.setattr(
+        "covid19net.batch.run.RayCrew", lambda _p, _i, _a, workers, _o: nullcontext(asked.append(workers))
+    )
+    with _crew(plan_in(tmp_path, device="cpu"), "", None, ray, Quick):
+        assert asked == [expected]
 
 
 @pytest.fixture(scope="module")
