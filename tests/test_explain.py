@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from covid19net.engine import Evidence
+from covid19net.engine import Evidence, to_device
 from covid19net.errors import InputError
 from covid19net.explain import FIRST_CENTRE, STRIDE, grad_cam, heat_in_box, heat_map, pointing
 from covid19net.nets import covid19net as nets
@@ -73,6 +73,17 @@ def test_an_empty_map_stays_empty():
     assert not cam.any()
     volume = CTVolume(np.zeros((9, 30, 40), np.int16), AFFINE)
     assert not heat_map(cam, Box((1, 1, 1), (8, 20, 30)), volume).values.any()
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch-cpu"])
+def test_a_map_whose_warm_place_lies_between_slices_is_empty(device):
+    cam = np.zeros((6, 15, 23), np.float32)
+    cam[1, 5, 7] = 1
+    volume = CTVolume(np.zeros((3, 60, 80), np.int16), AFFINE)
+    # By hand: three slices lie at 0, 23.5 and 47 of the image's 48, cells 0 to 5 at 3.5, 11.5, ..., 43.5; the
+    # middle slice is between cells 2 and 3, the others see cells 0 and 5.
+    heat = heat_map(cam, Box((0, 0, 0), (3, 60, 80)), volume, there=to_device(volume, device))
+    assert not heat.values.any()
 
 
 def test_pointing_worked_out_by_hand():

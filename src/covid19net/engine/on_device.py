@@ -268,7 +268,9 @@ class ScanOnDevice:
         with self._working():
             along_z, along_y, along_x = (self._matrix(matrix) for matrix in matrices)
             heat = along_y @ (torch.tensordot(along_z, self._matrix(cam), 1) @ along_x.T)
-            return self._get((heat * (full / heat.max())).round_().to(torch.uint8))
+            hottest = heat.max()
+            scale = full / hottest if hottest > 0 else 0.0
+            return self._get((heat * scale).round_().to(torch.uint8))
 
 
 def to_device(volume: CTVolume, device: str) -> ScanOnDevice | None:

@@ -151,8 +151,10 @@ def heat_map(
         inside[z] = np.rint(drawn(z) * scale)
 
     # Drawn twice, slice by slice, rather than kept: a map in float32 is twice the scan.
-    scale = FULL_SCALE / max(overlapped(lambda z: drawn(z).max(), range(len(inside)), cores()))
-    deque(overlapped(put, range(len(inside)), cores()), maxlen=0)
+    hottest = max(overlapped(lambda z: drawn(z).max(), range(len(inside)), cores()))
+    if hottest > 0:  # between the slices of a very coarse scan a warm place can be missed
+        scale = FULL_SCALE / hottest
+        deque(overlapped(put, range(len(inside)), cores()), maxlen=0)
     return Overlay(out, volume.affine)
 
 
