@@ -36,12 +36,11 @@ from covid19net.batch.plan import Plan
 from covid19net.batch.rows import Spool, write_csv, write_parquet
 from covid19net.batch.schedule import Crew, Done, work_through
 from covid19net.batch.worker import Outcome
-from covid19net.engine import convert
 from covid19net.features import FEATURES
 from covid19net.io import write_dicom_series
 from covid19net.phantom import Scanner, draw_patient, scan_patient
 from covid19net.volume import CTVolume
-from covid19net.weights import load_tensors, write_weights
+from covid19net.weights import load_tensors
 from covid19net.weights.networks import network_tensors
 from covid19net.weights.registry import bundled_files
 
@@ -91,24 +90,10 @@ def light_set(folder: Path) -> Path:
     """
     if folder.exists():
         return folder
-    files = bundled_files()
-    made = folder.with_name(f"{folder.name}.part")
-    made.mkdir()
-    for path in files["lungs"].path.parent.glob("lungs*"):
-        shutil.copy(path, made)
-    card = {"name": "light", "licence": "see the bundled set", "origin": "the bundled set"}
-    diagnosis = write_weights(
-        made,
-        "diagnosis",
-        network_tensors(load_tensors(files["diagnosis"])),
-        **card,
-        training_data="as the bundled set",
-        intended_use="timing",
-        options={"shrink": [2, 4, 4]},
-    )
-    convert(diagnosis)
-    made.rename(folder)
-    return folder
+    from bench_scan import changed_set  # torch, which no worker of `simulate` is to load
+
+    tensors = network_tensors(load_tensors(bundled_files()["diagnosis"]))
+    return changed_set(folder, "diagnosis", tensors, {"shrink": [2, 4, 4]})
 
 
 @dataclass

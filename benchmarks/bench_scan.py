@@ -10,6 +10,7 @@ that time, and the share of its matrix-product rate the networks reach.
 """
 
 import argparse
+from collections.abc import Mapping
 import json
 import os
 from pathlib import Path
@@ -68,26 +69,36 @@ def widened(narrow: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return wide
 
 
-def published_set(folder: Path) -> Path:
-    """The bundled set with a lung network of the published size and the same answers, converted."""
+def changed_set(
+    folder: Path, task: str, tensors: dict[str, np.ndarray], options: Mapping[str, object]
+) -> Path:
+    """The bundled set with another network for one of its tasks, converted; whole, or not there."""
     from covid19net.engine import convert
 
-    folder.mkdir()
-    files = bundled_files()
-    for path in files["diagnosis"].path.parent.glob("diagnosis*"):
-        shutil.copy(path, folder)
-    card = {"name": "widened", "licence": "see the bundled set", "origin": "the bundled set, widened"}
-    lungs = write_weights(
-        folder,
-        "lungs",
-        widened(load_tensors(files["lungs"])),
-        **card,
-        training_data="as the bundled set",
-        intended_use="timing",
-        options={**PUBLISHED, "clean_up": True},
+    made = folder.with_name(f"{folder.name}.part")
+    made.mkdir()
+    for other, file in bundled_files().items():
+        for path in file.path.parent.glob(f"{other}*") if other != task else ():
+            shutil.copy(path, made)
+    card = {"name": folder.name, "licence": "see the bundled set", "origin": "the bundled set, changed"}
+    convert(
+        write_weights(
+            made,
+            task,
+            tensors,
+            **card,
+            training_data="as the bundled set",
+            intended_use="timing",
+            options=options,
+        )
     )
-    convert(lungs)
-    return folder
+    return made.rename(folder)
+
+
+def published_set(folder: Path) -> Path:
+    """The bundled set with a lung network of the published size and the same answers."""
+    tensors = widened(load_tensors(bundled_files()["lungs"]))
+    return changed_set(folder, "lungs", tensors, {**PUBLISHED, "clean_up": True})
 
 
 def one_run(scans: list[Path], out: Path, options: list[str]) -> tuple[float, float]:
