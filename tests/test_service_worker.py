@@ -396,6 +396,14 @@ def test_a_real_scan_becomes_a_real_result(real, phantom_dicom):
     assert real.names("running") == []
 
 
+def test_a_refusal_does_not_begin_with_our_own_number(real, phantom_dicom):
+    job_id = real.send(*(path.read_bytes() for path in sorted(phantom_dicom.iterdir())[:4]))
+    job = real.wait(job_id, seconds=60)
+    assert job.state is State.FAILED
+    assert job.reason
+    assert job_id not in job.reason
+
+
 def test_a_refusal_names_no_patient(tmp_path, capsys):
     scan = tmp_path / "upload.zip"
     with zipfile.ZipFile(scan, "w") as entries:

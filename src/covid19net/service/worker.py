@@ -193,7 +193,8 @@ class Worker:
             self._again(job, counted=True)  # by somebody else, or by the system for lack of memory
         else:
             reason, code = _reason(ending, self._settings)
-            self._end(job, State.FAILED, reason=reason, exit_code=code)
+            # A folder of slices is called by the job's number, which the reader knows already.
+            self._end(job, State.FAILED, reason=reason.removeprefix(f"{job.id}: "), exit_code=code)
 
     def _publish(self, job: Job) -> None:
         """Put a whole result in its place: on the disk first, then under its name, then in the table."""
