@@ -31,6 +31,7 @@ class FakeService:
         secret: the token asked for; None asks for none.
         refuse: answers to uploads that are still to be refused, as status and message.
         taken: what was uploaded, as label and file names.
+        patients: what was told of them with an upload.
         asked: method and path of every request, and whether it had the token.
         pulls: what was asked for from the PACS.
         tickets: requests for them; each opens its file.
@@ -42,6 +43,7 @@ class FakeService:
     folders: dict[str, Path] = field(default_factory=dict)
     refuse: list[tuple[int, str]] = field(default_factory=list)
     taken: list[tuple[str | None, list[str]]] = field(default_factory=list)
+    patients: list[dict[str, object]] = field(default_factory=list)
     asked: list[tuple[str, str, bool]] = field(default_factory=list)
     pulls: list[JSON] = field(default_factory=list)
     tickets: list[Request] = field(default_factory=list)
@@ -104,6 +106,9 @@ class Routes:
         if self.service.refuse:
             status, message = self.service.refuse.pop(0)
             return fault(status, "refused", message)
+        about = {name: form.get(name) for name in ("age", "sex", "comorbidity") if form.get(name)}
+        if about:
+            self.service.patients.append(about)
         self.service.taken.append((label if isinstance(label, str) else None, names))
         job = self.service.add("queued", label=label)
         return JSONResponse({"job": self.told(job), "created": True}, 202, {"Location": f"/v1/jobs/{job}"})

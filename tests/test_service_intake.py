@@ -213,5 +213,5 @@ def test_the_digest_of_the_content_does_not_hang_on_a_secret_of_ours(desk):
     from covid19net import __version__
 
     job, _ = desk.send(b"one")
-    text = f'["{__version__}", "bundled", false, "{sha256(b"one").hexdigest()}"]'
+    text = f'["{__version__}", "bundled", false, {{}}, "{sha256(b"one").hexdigest()}"]'
     assert job.content == sha256(text.encode()).hexdigest()

@@ -104,6 +104,21 @@ def changed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.abs(a - b).max(-1) > 12
 
 
+def test_age_sex_and_comorbidity_go_with_one_scan_and_are_not_left_for_the_next(page, url, service):
+    page.goto(url)
+    page.fill("#age", "61")
+    page.select_option("#sex", "F")
+    page.select_option("#comorbidity", "no")
+    two = [{"name": f"{n}.zip", "mimeType": "application/zip", "buffer": b"PK"} for n in (1, 2)]
+    page.set_input_files("[aria-label='Zip or files']", two)
+    assert "one patient's" in page.locator(".uploads .fault").inner_text()
+    assert service.taken == []
+    page.set_input_files("[aria-label='Zip or files']", two[:1])
+    page.wait_for_selector("tr .badge.queued")
+    assert service.patients == [{"age": "61", "sex": "F", "comorbidity": "no"}]
+    assert [page.input_value(f"#{name}") for name in ("age", "sex", "comorbidity")] == ["", "", ""]
+
+
 def test_a_zip_that_is_dropped_is_sent_without_its_name(page, url, service):
     page.goto(url)
     page.fill("#label", "bed <b>7</b>")

@@ -121,6 +121,24 @@ def test_a_body_in_pieces_of_one_byte(service, client):
     assert inputs_of(service, answer) == {"000001": content}
 
 
+def test_what_is_known_of_the_patient_is_kept_and_makes_another_job_of_the_same_scan(client):
+    files = [("files", ("a.dcm", b"the same slice"))]
+    answers = [
+        client.post("/v1/jobs", files=files, data=data).json()
+        for data in (
+            {},
+            {"age": "61", "sex": "f", "comorbidity": "no"},
+            {"age": " 61.0 ", "sex": "F", "comorbidity": "false"},
+            {"age": "", "sex": "", "comorbidity": ""},
+        )
+    ]
+    assert [answer["created"] for answer in answers] == [True, True, False, False]
+    assert [answer["job"]["clinical"] for answer in answers[:2]] == [
+        {},
+        {"age": 61, "sex": "F", "comorbidity": False},
+    ]
+
+
 def test_content_that_looks_like_a_boundary(service, client):
     content = b"\r\n--edg\r\n--edge\x00\r\n-" + bytes(100)
     answer = client.post(
@@ -144,6 +162,12 @@ def test_content_that_looks_like_a_boundary(service, client):
         (400, "bad-multipart", form(b"X: " + b"x" * 5000 + b"\r\n" + A_FILE)),
         (400, "bad-multipart", form(b"X: y\r\n" * 50 + A_FILE)),
         (400, "empty", form(part(b'name="label"', b"a"))),
+        (400, "bad-multipart", form(A_FILE, part(b'name="age"', b"1"), part(b'name="age"', b"1"))),
+        (422, "bad-clinical", form(A_FILE, part(b'name="age"', b"121"))),
+        (422, "bad-clinical", form(A_FILE, part(b'name="age"', b"nan"))),
+        (422, "bad-clinical", form(A_FILE, part(b'name="age"', "٦١".encode()))),
+        (422, "bad-clinical", form(A_FILE, part(b'name="sex"', b"X"))),
+        (422, "bad-clinical", form(A_FILE, part(b'name="comorbidity"', b"maybe"))),
         (400, "bad-name", form(part(b'name="files"; filename="' + b"a/" * 65 + b'x"'))),
         (400, "bad-name", form(part(b'name="files"; filename="' + b"a" * 1100 + b'"'))),
         (422, "bad-label", form(A_FILE, part(b'name="label"', b"a\nb"))),

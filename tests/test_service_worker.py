@@ -21,6 +21,7 @@ import pytest
 
 from covid19net.cli import main
 from covid19net.io import write_volume
+from covid19net.prognosis.model import Clinical
 from covid19net.service import disk
 from covid19net.service.expiry import Expiry, erase, expire
 from covid19net.service.intake import Intake
@@ -46,12 +47,12 @@ class Ward:
         self.done = []
         self.worker = Worker(self.settings, self.jobs, command=how, finished=self.done.append, pause=pause)
 
-    def send(self, *contents: bytes, suffix: str = "") -> str:
+    def send(self, *contents: bytes, suffix: str = "", **more) -> str:
         with self.intake.stage() as staged:
             for content in contents:
                 with staged.write(suffix) as file:
                     file.write(content)
-            return staged.commit(source="rest", owner="ris")[0].id
+            return staged.commit(source="rest", owner="ris", **more)[0].id
 
     def wait(self, job_id: str, *states: State, seconds: float = 30):
         end = time.monotonic() + seconds
@@ -364,7 +365,8 @@ def real(tmp_path):
 
 
 def test_a_real_scan_becomes_a_real_result(real, phantom_dicom):
-    job_id = real.send(*(path.read_bytes() for path in sorted(phantom_dicom.iterdir())))
+    slices = [path.read_bytes() for path in sorted(phantom_dicom.iterdir())]
+    job_id = real.send(*slices, clinical=Clinical(61.5, "F", comorbidity=False))
     stages = set()
     while real.jobs.get(job_id).state not in ENDS:
         stages.add((real.worker.progress(job_id) or {}).get("stage"))
@@ -388,7 +390,18 @@ def test_a_real_scan_becomes_a_real_result(real, phantom_dicom):
     assert "ct.nii.gz" in record["files"]
     assert job.summary["score"] == record["probability"]
     assert job.summary["demonstration"] is True
+    assert record["clinical"] == {"age": 61.5, "sex": "F", "comorbidity": False}
+    assert record["prognosis"]["group"] in ("low", "high")
+    assert -1 <= record["map_evidence"]["stability"]["flip"] <= 1
     assert real.names("running") == []
+
+
+def test_a_refusal_does_not_begin_with_our_own_number(real, phantom_dicom):
+    job_id = real.send(*(path.read_bytes() for path in sorted(phantom_dicom.iterdir())[:4]))
+    job = real.wait(job_id, seconds=60)
+    assert job.state is State.FAILED
+    assert job.reason
+    assert job_id not in job.reason
 
 
 def test_a_refusal_names_no_patient(tmp_path, capsys):

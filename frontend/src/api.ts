@@ -17,6 +17,7 @@ export interface Job {
   source: string;
   owner?: string;
   label?: string | null;
+  clinical?: { age?: number; sex?: string; comorbidity?: boolean };
   submitted?: string | null;
   started?: string | null;
   finished?: string | null;

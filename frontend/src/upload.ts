@@ -76,12 +76,12 @@ export async function parcelsDropped(transfer: DataTransfer): Promise<Parcel[]> 
 /** Sends a parcel; the answer is the job, and whether it is a new one. */
 export function send(
   { files }: Parcel,
-  label: string,
+  told: Readonly<Record<string, string>>,
   signal: AbortSignal,
   progress: (fraction: number) => void,
 ): Promise<{ job: Job; created: boolean }> {
   const form = new FormData();
-  if (label) form.append("label", label);
+  for (const [name, value] of Object.entries(told)) if (value) form.append(name, value);
   files.forEach((file, i) => {
     form.append("files", file, String(i + 1).padStart(6, "0") + endingOf(file.name, ENDINGS));
   });

@@ -37,18 +37,34 @@ function limitOf(service: Service, name: "megabytes" | "files"): number {
   return service.limits?.[name] ?? Number.POSITIVE_INFINITY;
 }
 
+/** A question that may stay open. */
+function answers(id: string, choices: Record<string, string>): HTMLSelectElement {
+  const options = Object.entries({ "": "not given", ...choices }).map(([value, text]) => h("option", { value }, text));
+  return h("select", { id, autocomplete: "off" }, ...options);
+}
+
 function made(service: Service): UploadPanel {
   let arrived: (job: Job | null) => void = () => undefined;
   const lines = h("ul", { class: "uploads", "aria-label": "Uploads" });
   const label = h("input", { id: "label", type: "text", maxlength: String(LONGEST_LABEL), autocomplete: "off" });
+  const age = h("input", { id: "age", type: "number", min: "0", max: "120", step: "any", autocomplete: "off" });
+  const sex = answers("sex", { F: "female", M: "male" });
+  const comorbidity = answers("comorbidity", { no: "none", yes: "any" });
+  const patient = [age, sex, comorbidity];
   const folder = h("input", { type: "file", webkitdirectory: true, multiple: true, class: "unseen", tabindex: "-1", "aria-label": "Folder" });
   const files = h("input", { type: "file", multiple: true, class: "unseen", tabindex: "-1", "aria-label": "Zip or files" });
   const largest = limitOf(service, "megabytes") * 1e6;
   const most = limitOf(service, "files");
 
   const take = (parcels: readonly Parcel[]): void => {
-    const told = label.value.trim();
-    label.value = "";
+    const told: Record<string, string> = { label: label.value.trim() };
+    for (const field of patient) told[field.id] = field.value.trim();
+    const refused = parcels.length > 1 && patient.some((field) => field.value) ? "Age, sex and comorbidity are one patient's: send one scan with them." : age.validationMessage;
+    if (refused) {
+      lines.prepend(h("li", {}, h("span", { class: "fault", role: "alert" }, refused)));
+      return;
+    }
+    for (const field of [label, ...patient]) field.value = ""; // never left for the next patient
     if (!parcels.length) lines.prepend(h("li", {}, h("span", { class: "fault", role: "alert" }, "Nothing to send: no files were found in what was dropped.")));
     for (const parcel of parcels) {
       const line = new Line(parcel, told, (job) => arrived(job));
@@ -79,6 +95,14 @@ function made(service: Service): UploadPanel {
       h("span", { class: "labelled" }, h("label", { for: "label" }, "Label"), label, h("span", { class: "soft" }, "optional; no patient names")),
       folder,
       files,
+    ),
+    h(
+      "div",
+      { class: "invite patient", role: "group", "aria-label": "For the prognosis" },
+      h("span", { class: "soft" }, "For the prognosis, optional:"),
+      h("label", { class: "unit" }, "Age", age),
+      h("label", { class: "unit" }, "Sex", sex),
+      h("label", { class: "unit" }, "Comorbidity", comorbidity),
     ),
     lines,
   );
@@ -124,7 +148,7 @@ class Line {
 
   constructor(
     private readonly parcel: Parcel,
-    private readonly label: string,
+    private readonly beside: Readonly<Record<string, string>>,
     private readonly arrived: (job: Job | null) => void,
   ) {
     const count = parcel.files.length === 1 ? "" : `${parcel.files.length} files, `;
@@ -143,7 +167,7 @@ class Line {
     this.offer("Cancel", () => this.stop.abort());
     sending += 1;
     try {
-      const { job, created } = await send(this.parcel, this.label, this.stop.signal, (sent) => this.sent(sent));
+      const { job, created } = await send(this.parcel, this.beside, this.stop.signal, (sent) => this.sent(sent));
       if (created) this.element.remove();
       else this.finish("This scan is in the list already.", "soft", job);
       this.arrived(job);

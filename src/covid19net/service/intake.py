@@ -14,8 +14,9 @@ from uuid import uuid4
 from covid19net import __version__
 from covid19net.errors import InputError
 from covid19net.io.files import sync_folder
+from covid19net.prognosis.model import Clinical
 from covid19net.service.disk import INCOMING, INPUTS, RESULTS, remove, remove_whole, telling_full
-from covid19net.service.job import DiskFull, Job, State
+from covid19net.service.job import UNKNOWN, DiskFull, Job, State, known
 from covid19net.service.jobs import Jobs
 from covid19net.service.settings import Settings
 
@@ -140,6 +141,7 @@ class Staged:
         label: str | None = None,
         follows: str | None = None,
         key: str | None = None,
+        clinical: Clinical = UNKNOWN,
     ) -> tuple[Job, bool]:
         """Accept the submission; after this no crash loses it.
 
@@ -149,6 +151,7 @@ class Staged:
             label: as of `Job`, at most 64 printable characters.
             follows: as of `Job`.
             key: as of `Jobs.accept`.
+            clinical: as of `Job`; the same scan with other values is another job.
 
         Returns:
             The job, and whether it is new.
@@ -162,7 +165,7 @@ class Staged:
             raise InputError("no file was sent" if not self._files else "a file was not sent to its end")
         if label is not None and not (0 < len(label) <= LONGEST_LABEL and label.isprintable()):
             raise InputError(f"a label has 1 to {LONGEST_LABEL} printable characters")
-        content = content_key(self._digests, self._settings, self._networks)
+        content = content_key(self._digests, self._settings, self._networks, clinical)
         with self._jobs.moving:
             before = self._jobs.same(content, owner, key)
             again = before is not None and before.state in (State.FAILED, State.CANCELLED)
@@ -170,7 +173,7 @@ class Staged:
             try:
                 job, new = self._jobs.accept(
                     place.name, content, source=source, owner=owner, label=label, follows=follows, key=key,
-                    limit=self._settings.queue_limit,
+                    clinical=clinical, limit=self._settings.queue_limit,
                 )  # fmt: skip
             except BaseException:
                 self._withdraw(place)
@@ -267,7 +270,9 @@ class Intake:
                 self._jobs.fail_queued(job_id, "what was sent is no longer there; send it again")
 
 
-def content_key(digests: Sequence[str], settings: Settings, networks: Sequence[str]) -> str:
+def content_key(
+    digests: Sequence[str], settings: Settings, networks: Sequence[str], clinical: Clinical
+) -> str:
     """SHA-256 of what is analyzed and how: the files in any order, the weights, the version, the options."""
-    what = [__version__, settings.weights, *networks, settings.identify, *sorted(digests)]
+    what = [__version__, settings.weights, *networks, settings.identify, known(clinical), *sorted(digests)]
     return sha256(json.dumps(what).encode()).hexdigest()

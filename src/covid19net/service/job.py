@@ -2,21 +2,23 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 import json
 import sqlite3
 from typing import Any
 
 from covid19net.errors import InputError, ResourceError
+from covid19net.prognosis.model import Clinical
 
+UNKNOWN = Clinical()  # what is known of most patients here
 USUAL_SECONDS = 30.0  # of a job, while none has been done
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     serial INTEGER PRIMARY KEY AUTOINCREMENT, turn INTEGER NOT NULL, id TEXT NOT NULL UNIQUE,
     content TEXT NOT NULL, state TEXT NOT NULL, source TEXT NOT NULL, owner TEXT NOT NULL, label TEXT,
     submitted REAL, started REAL, finished REAL, attempts INTEGER NOT NULL DEFAULT 0, reason TEXT,
-    exit_code INTEGER, follows TEXT, summary TEXT, cancel INTEGER NOT NULL DEFAULT 0,
+    exit_code INTEGER, follows TEXT, clinical TEXT, summary TEXT, cancel INTEGER NOT NULL DEFAULT 0,
     UNIQUE (owner, content));
 CREATE INDEX IF NOT EXISTS jobs_turn ON jobs (state, turn);
 CREATE INDEX IF NOT EXISTS jobs_newest ON jobs (turn);
@@ -28,7 +30,7 @@ PLAIN = (
     "source", "owner", "label", "submitted", "started", "finished", "attempts", "reason", "exit_code",
     "follows",
 )  # fmt: skip
-COLUMNS = ", ".join(("id", "content", "state", *PLAIN, "summary"))
+COLUMNS = ", ".join(("id", "content", "state", *PLAIN, "clinical", "summary"))
 Run = Callable[..., sqlite3.Cursor]
 
 
@@ -60,6 +62,7 @@ class Job:
         reason: why it failed, one line.
         exit_code: of the analysis (CONTRIBUTING.md lists them).
         follows: id of the job on an earlier, incomplete state of the same series.
+        clinical: what the submitter says of the patient, for the prognosis; never logged.
         summary: of the result.
     """
 
@@ -76,6 +79,7 @@ class Job:
     reason: str | None = None
     exit_code: int | None = None
     follows: str | None = None
+    clinical: Clinical = UNKNOWN
     summary: dict[str, Any] | None = None
 
 
@@ -93,14 +97,20 @@ class DiskFull(ResourceError):  # noqa: N818 - a state of the disk
 
 def job_of(row: Sequence[Any]) -> Job:
     """The job in a row of `COLUMNS`."""
-    job_id, content, state, *plain, summary = row
+    job_id, content, state, *plain, clinical, summary = row
     others: dict[str, Any] = dict(zip(PLAIN, plain, strict=True))
+    others |= {"clinical": Clinical(**json.loads(clinical or "{}"))}
     return Job(job_id, content, State(state), **others, summary=json.loads(summary) if summary else None)
 
 
-def as_text(summary: Mapping[str, Any] | None) -> str | None:
-    """A summary as it is kept."""
-    return None if summary is None else json.dumps(summary)
+def as_text(values: Mapping[str, Any] | None) -> str | None:
+    """A summary, or what is known of a patient, as it is kept."""
+    return None if values is None else json.dumps(values)
+
+
+def known(clinical: Clinical) -> dict[str, Any]:
+    """What of it is known."""
+    return {name: value for name, value in asdict(clinical).items() if value is not None}
 
 
 @contextmanager

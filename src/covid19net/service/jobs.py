@@ -14,9 +14,11 @@ import time
 from typing import Any
 
 from covid19net.errors import ResourceError
+from covid19net.prognosis.model import Clinical
 from covid19net.service.job import (
     COLUMNS,
     SCHEMA,
+    UNKNOWN,
     DiskFull,
     Job,
     QueueFull,
@@ -25,6 +27,7 @@ from covid19net.service.job import (
     as_text,
     job_of,
     keep_key,
+    known,
     same_job,
     seconds_until_room,
     telling_disk_full,
@@ -74,6 +77,7 @@ class Jobs:
         label: str | None = None,
         follows: str | None = None,
         key: str | None = None,
+        clinical: Clinical = UNKNOWN,
     ) -> tuple[Job, bool]:  # fmt: skip
         """Put a job into the queue, whose input is on disk already.
 
@@ -89,6 +93,7 @@ class Jobs:
             limit: of jobs that wait.
             label: as of `Job`.
             follows: as of `Job`.
+            clinical: as of `Job`.
             key: the submitter's own name of this submission; a second one with the same key is the same job.
 
         Returns:
@@ -99,6 +104,7 @@ class Jobs:
             DiskFull: it cannot be written.
             InputError: the key was used for other content.
         """
+        about = as_text(known(clinical))
         with self._transaction() as run:
             found = same_job(run, content, owner, key)
             if found and found.state not in (State.FAILED, State.CANCELLED):
@@ -118,9 +124,10 @@ class Jobs:
                 )
             else:
                 run(
-                    "INSERT INTO jobs (turn, id, content, state, source, owner, label, submitted, follows) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (turn, job_id, content, State.QUEUED, source, owner, label, time.time(), follows),
+                    "INSERT INTO jobs "
+                    "(turn, id, content, state, source, owner, label, submitted, follows, clinical) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (turn, job_id, content, State.QUEUED, source, owner, label, time.time(), follows, about),
                 )
             job = job_of(
                 run(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (found.id if found else job_id,)).fetchone()

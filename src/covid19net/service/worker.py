@@ -15,6 +15,7 @@ from typing import Any
 
 from covid19net.errors import ResourceError
 from covid19net.io.files import sync_folder, sync_tree
+from covid19net.prognosis.model import Clinical
 from covid19net.service.disk import INPUTS, RESULTS, RUNNING, remove, telling_full
 from covid19net.service.job import DiskFull, Job, State
 from covid19net.service.jobs import MOST_ATTEMPTS, Jobs
@@ -42,13 +43,22 @@ STAGES = {
 def analysis(settings: Settings) -> Command:
     """The command line of an analysis."""
     options = ["--weights", settings.weights, "--dicom-if-possible", "--pdf", "--keep-scan", "--nameless"]
-    options += ["--identify"] if settings.identify else []
+    options += ["--evidence", "full", *(["--identify"] if settings.identify else [])]
 
     def command(scan: Path, out: Path, telling: int) -> list[str]:
         told = ["--progress-file", f"/dev/fd/{telling}"]
         return [sys.executable, "-m", "covid19net.cli", "analyze", str(scan), "-o", str(out), *options, *told]
 
     return command
+
+
+def patient_options(clinical: Clinical) -> list[str]:
+    """What is known of the patient, as options of the command line."""
+    options = [] if clinical.age is None else ["--age", f"{clinical.age:g}"]
+    options += ["--sex", clinical.sex] if clinical.sex else []
+    if clinical.comorbidity is not None:
+        options.append("--comorbidity" if clinical.comorbidity else "--no-comorbidity")
+    return options
 
 
 class Worker:
@@ -143,6 +153,7 @@ class Worker:
         remove(running)
         with telling_full():
             running.mkdir(mode=0o700)
+        patient = patient_options(job.clinical)
         limits = Limits(int(self._settings.job_memory_gb * 10**9), self._settings.job_minutes * 60)
 
         def stop() -> Stop | None:
@@ -157,7 +168,7 @@ class Worker:
                 self._progress[job.id] = {"stage": stage, "fraction": round(start + length * float(share), 3)}
 
         return watch(
-            lambda telling: self._command(scan, running / "result", telling),
+            lambda telling: [*self._command(scan, running / "result", telling), *patient],
             running, limits, stop=stop, progress=progress,
         )  # fmt: skip
 
@@ -183,7 +194,8 @@ class Worker:
             self._again(job, counted=True)  # by somebody else, or by the system for lack of memory
         else:
             reason, code = _reason(ending, self._settings)
-            self._end(job, State.FAILED, reason=reason, exit_code=code)
+            # A folder of slices is called by the job's number, which the reader knows already.
+            self._end(job, State.FAILED, reason=reason.removeprefix(f"{job.id}: "), exit_code=code)
 
     def _publish(self, job: Job) -> None:
         """Put a whole result in its place: on the disk first, then under its name, then in the table."""

@@ -39,6 +39,9 @@ UPLOAD = {
                 "properties": {
                     "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
                     "label": {"type": "string", "maxLength": 64, "example": "case 17"},
+                    "age": {"type": "number", "description": "Years", "example": 61},
+                    "sex": {"type": "string", "enum": ["F", "M"]},
+                    "comorbidity": {"type": "string", "enum": ["yes", "no"]},
                 },
             }
         },
@@ -72,9 +75,10 @@ async def submit(
 ) -> Accepted:
     """Submit one scan: DICOM files, a zip archive of them, or one NIfTI, NRRD or MetaImage file.
 
-    Send either a multipart body with parts `files` (and one `label`, if you like), or the file itself as the
-    body. 202 means that the scan is on disk and will be analyzed, whatever happens to the service. The same
-    scan again, by the same token, is the same job: 200, and `created` is false. Role: submit or admin.
+    Send either a multipart body with parts `files` (and a `label`, if you like, and for the prognosis `age`,
+    `sex` and `comorbidity`), or the file itself as the body. 202 means that the scan is on disk and will be
+    analyzed, whatever happens to the service. The same scan again, by the same token, is the same job: 200,
+    and `created` is false. Role: submit or admin.
     """
     key = _key(caller, idempotency_key)
     await run_sync(_check_room, parts, request, key is None)

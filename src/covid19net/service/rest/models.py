@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from covid19net.service.job import Job, State
+from covid19net.service.job import Job, State, known
 
 EXAMPLE_ID = "3f8a52c04b1d4e7f9a6c0d2e8b7f1a35"
 DICOM_UID = r"[0-9]+(\.[0-9]+)*"  # PS3.5, 9.1; at most 64 characters
@@ -52,6 +52,10 @@ class JobAnswer(Answer):
     source: str = Field(description="rest, dicom or dicomweb", examples=["rest"])
     owner: str = Field(description="Token that submitted it, or AE title that sent it", examples=["ward-3"])
     label: str | None = Field(description="As given by the submitter", examples=["case 17"])
+    clinical: dict[str, float | str | bool] = Field(
+        description="Age, sex and comorbidity, as far as the submitter gave them",
+        examples=[{"age": 61, "sex": "F", "comorbidity": False}],
+    )
     submitted: datetime | None
     started: datetime | None
     finished: datetime | None
@@ -189,4 +193,11 @@ def job_fields(job: Job) -> dict[str, Any]:
     )
     times = ("submitted", "started", "finished")
     fields = {name: getattr(job, name) for name in names}
-    return fields | {name: moment(getattr(job, name)) for name in times} | {"summary": job.summary}
+    return (
+        fields
+        | {name: moment(getattr(job, name)) for name in times}
+        | {
+            "clinical": known(job.clinical),
+            "summary": job.summary,
+        }
+    )

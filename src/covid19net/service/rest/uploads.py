@@ -1,9 +1,9 @@
 """Uploads, written to the disk as they come in: nothing is kept in memory or spooled, nothing is inflated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 import logging
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -11,9 +11,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from covid19net.errors import InputError
 from covid19net.io.files import DEEPEST_FOLDER
+from covid19net.prognosis.model import Clinical
 from covid19net.service.intake import LONGEST_LABEL, SUFFIXES, Intake, Staged, Writer
-from covid19net.service.job import Job
+from covid19net.service.job import UNKNOWN, Job
 from covid19net.service.rest.refusals import Refusal
 
 T = TypeVar("T")
@@ -22,10 +24,19 @@ RAW_TYPES = ("application/zip", "application/gzip", "application/octet-stream")
 LONGEST_NAME = 1024  # characters of a file name with its folders; it is looked at and never kept
 PLAIN_ENCODINGS = (b"binary", b"7bit", b"8bit")  # of a part, which is then its bytes as they are
 HEAD = 4  # bytes by which zip and gzip are told apart
+TEXTS = (b"label", b"age", b"sex", b"comorbidity")  # parts that are one line of text
+ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
 WRITERS = 4  # threads that write uploads, so that other requests always find one
 
 _writers = anyio.CapacityLimiter(WRITERS)
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # its lines hold bytes of the upload
+
+
+class Told(NamedTuple):
+    """What a submission says beside its files."""
+
+    label: str | None = None
+    clinical: Clinical = UNKNOWN
 
 
 class Reader(Protocol):
@@ -34,8 +45,8 @@ class Reader(Protocol):
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
 
-    def finish(self) -> str | None:
-        """Say that the body has ended; returns the label, if one was given."""
+    def finish(self) -> Told:
+        """Say that the body has ended; returns what it said beside the files."""
 
 
 async def take_in(
@@ -59,8 +70,8 @@ async def take_in(
         async for chunk in request.stream():
             if chunk:
                 await _on_writer(partial(reader.feed, chunk))
-        label = await _on_writer(reader.finish)
-        commit = partial(staged.commit, source="rest", owner=owner, label=label, key=key)
+        label, clinical = await _on_writer(reader.finish)
+        commit = partial(staged.commit, source="rest", owner=owner, label=label, key=key, clinical=clinical)
         return await _on_writer(commit)
     finally:
         with anyio.CancelScope(shield=True):  # also when the client has gone
@@ -106,7 +117,7 @@ class RawReader:
             chunk = self._head
         self._out.write(chunk)
 
-    def finish(self) -> None:
+    def finish(self) -> Told:
         """Close the file.
 
         Raises:
@@ -118,6 +129,7 @@ class RawReader:
             self._out = self._staged.write()
             self._out.write(self._head)
         self._out.close()
+        return Told()
 
 
 def _suffix_of_content(head: bytes) -> str:
@@ -127,12 +139,13 @@ def _suffix_of_content(head: bytes) -> str:
 
 
 class FormReader:
-    """A multipart body: any number of parts `files`, and at most one part `label`."""
+    """A multipart body: any number of parts `files`, and at most one part of each name in `TEXTS`."""
 
     def __init__(self, boundary: bytes, staged: Staged) -> None:
         self._staged = staged
         self._out: Writer | None = None
-        self._label: bytearray | None = None
+        self._texts: dict[bytes, bytearray] = {}
+        self._text: bytearray | None = None
         self._files = 0
         self._ended = False
         self._field, self._value = bytearray(), bytearray()
@@ -162,17 +175,18 @@ class FormReader:
         except FormParserError:
             raise Refusal(400, "bad-multipart", "the multipart body is malformed") from None
 
-    def finish(self) -> str | None:
-        """The label.
+    def finish(self) -> Told:
+        """Label, and what is known of the patient.
 
         Raises:
-            Refusal: 400 for a body that is cut, or without files; 422 for a label that is not printable.
+            Refusal: 400 for a body that is cut, or without files; 422 for a text that cannot be.
         """
         if not self._ended:
             raise Refusal(400, "bad-multipart", "the multipart body ends before its last boundary")
         if not self._files:
             raise Refusal(400, "empty", "the multipart body has no part 'files' with a file name")
-        return None if self._label is None else label_of(bytes(self._label))
+        texts = {name.decode(): bytes(text) for name, text in self._texts.items()}
+        return Told(label_of(texts.pop("label", b"")), clinical_of(texts))
 
     def _begin(self) -> None:
         self._headers = {}
@@ -191,23 +205,23 @@ class FormReader:
             _check_name(file_name)
             self._files += 1
             self._out = self._staged.write(_suffix_of_name(file_name))
-        elif name == b"label" and file_name is None and self._label is None:
-            self._label = bytearray()
+        elif name in TEXTS and file_name is None and name not in self._texts:
+            self._text = self._texts[name] = bytearray()
         else:
-            raise Refusal(
-                400, "bad-multipart", "only parts 'files', with file names, and one 'label' are taken"
-            )
+            names = ", ".join(text.decode() for text in TEXTS)
+            told = f"parts are files, with file names, and at most one each of {names}"
+            raise Refusal(400, "bad-multipart", told)
 
     def _write(self, data: bytes, start: int, end: int) -> None:
         if self._out is not None:
             self._out.write(data[start:end])
-        elif self._label is not None:
-            self._label.extend(data[start:end])
-            if len(self._label) > 4 * LONGEST_LABEL:  # UTF-8 has up to 4 bytes a character
+        elif self._text is not None:
+            self._text.extend(data[start:end])
+            if len(self._text) > 4 * LONGEST_LABEL:  # UTF-8 has up to 4 bytes a character
                 raise _bad_label()
 
     def _close(self) -> None:
-        out, self._out = self._out, None
+        out, self._out, self._text = self._out, None, None
         if out is not None:
             out.close()
 
@@ -228,6 +242,28 @@ def label_of(text: bytes) -> str | None:
     if len(label) > LONGEST_LABEL or not label.isprintable():
         raise _bad_label()
     return label or None
+
+
+def clinical_of(texts: Mapping[str, bytes]) -> Clinical:
+    """What is known of the patient; an empty part says nothing.
+
+    Args:
+        texts: of "age" (years), "sex" (F or M) and "comorbidity" (yes or no).
+
+    Raises:
+        Refusal: 422 for what is none of these.
+    """
+    try:
+        given = {name: text.decode("ascii").strip() for name, text in texts.items() if text.strip()}
+        comorbidity = given.get("comorbidity")
+        return Clinical(
+            float(given["age"]) if "age" in given else None,
+            given["sex"].upper() if "sex" in given else None,
+            None if comorbidity is None else ANSWERS[comorbidity.lower()],
+        )
+    except (ValueError, KeyError, InputError):
+        told = "age is a number of years up to 120, sex F or M, comorbidity yes or no"
+        raise Refusal(422, "bad-clinical", told) from None
 
 
 def _bad_label() -> Refusal:
