@@ -155,6 +155,18 @@ def test_files_cut_short_are_refused(tmp_path, suffix, share):
         read_ct(path)
 
 
+@pytest.mark.parametrize("version", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_headers_of_nifti_cut_anywhere(tmp_path, version):
+    """Row 11."""
+    path = tmp_path / "scan.nii"
+    nibabel.save(version(HU.T, np.diag([1.0, 1.0, 2.0, 1.0])), path)
+    whole = path.read_bytes()
+    for length in range(1, 560):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"scan\.nii: "):
+            read_ct(path)
+
+
 def test_changed_bytes_of_a_compressed_file(tmp_path):
     """Row 11: the checksum is asked even where damage makes the voxels more than the header says."""
     path = save_nifti(tmp_path / "scan.nii.gz", HU, make.affine())

@@ -111,17 +111,17 @@ def _by_offset_table(table: bytes, fragments: list[bytes], plane: Slice) -> list
     return [b"".join(fragments[first:last]) for first, last in pairwise(at)]
 
 
-def codestream_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream announces; None when it is none.
+def codestream_size(frame: bytes) -> tuple[int, int, int] | None:
+    """Rows, columns and components that a JPEG, JPEG-LS or JPEG 2000 code stream announces; None for others.
 
-    Read before decoding: a header of a few bytes can ask for gigabytes.
+    Read before decoding: a header of a few bytes can ask for gigabytes, also by 16384 components.
     """
     at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, SIZ: ISO 15444-1 A.5.1
-    if at >= 0 and len(frame) >= at + 24 and not frame.startswith(b"\xff\xd8"):
+    if at >= 0 and len(frame) >= at + 42 and not frame.startswith(b"\xff\xd8"):
         right, bottom, left, top = struct.unpack_from(">LLLL", frame, at + 8)
-        return bottom - top, right - left
+        return bottom - top, right - left, int(struct.unpack_from(">H", frame, at + 40)[0])
     at = 2
-    while frame.startswith(b"\xff\xd8") and at + 9 <= len(frame) and frame[at] == 0xFF:
+    while frame.startswith(b"\xff\xd8") and at + 10 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
@@ -129,7 +129,7 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
             0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
         ):  # SOF: ISO 10918-1
             rows, columns = struct.unpack_from(">HH", frame, at + 5)
-            return rows, columns
+            return rows, columns, frame[at + 9]
         else:
             at += 2 + int(struct.unpack_from(">H", frame, at + 2)[0])
     return None
