@@ -291,6 +291,22 @@ def test_impossible_voxel_sizes(tmp_path, scale):
         read_ct(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30, 1.1])
+@pytest.mark.parametrize(
+    ("version", "codes", "place", "kind"),
+    [(nibabel.Nifti1Image, 252, 256, "f"), (nibabel.Nifti2Image, 344, 352, "d")],
+)
+def test_a_quaternion_that_is_none(tmp_path, version, codes, place, kind, value):
+    """Row 46; byte places of nifti1.h and nifti2.h."""
+    nibabel.save(version(HU.T, np.eye(4)), tmp_path / "scan.nii")
+    data = bytearray((tmp_path / "scan.nii").read_bytes())
+    struct.pack_into("<2h" if kind == "f" else "<2l", data, codes, 1, 0)
+    struct.pack_into(f"<{kind}", data, place, value)
+    (tmp_path / "scan.nii").write_bytes(data)
+    with pytest.raises(VolumeError, match=r"scan\.nii: the axes of the volume have no length"):
+        read_ct(tmp_path / "scan.nii")
+
+
 def test_a_singular_affine(tmp_path):
     """Row 46: two axes of the sform are parallel."""
     path = save_nifti(tmp_path / "scan.nii", HU, make.affine())

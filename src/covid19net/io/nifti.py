@@ -208,9 +208,16 @@ def is_perpendicular(axes: np.ndarray) -> bool:
 
 
 def _rotation(bcd: np.ndarray) -> np.ndarray:
+    """3x3 of a quaternion's last three numbers; not finite where they belong to none, which is refused later.
+
+    To make a rotation of any numbers all the same, by their direction, would turn the patient by chance.
+    """
     from scipy.spatial.transform import Rotation
 
-    a = np.sqrt(max(0.0, 1.0 - float(bcd @ bcd)))
+    length = float(bcd @ bcd)
+    if not length <= 1 + SKEW:  # NaN included
+        return np.full((3, 3), np.nan)
+    a = np.sqrt(max(0.0, 1.0 - length))
     return np.asarray(Rotation.from_quat([*bcd, a]).as_matrix())
 
 
