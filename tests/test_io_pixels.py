@@ -360,3 +360,32 @@ def test_code_streams_of_many_components_are_not_decoded(tmp_path, monkeypatch, 
     with pytest.raises(InputError, match="0004: the compressed image is not one grey-scale plane"):
         read_ct(folder)
     assert max(decoded, default=0) < 3 * 16384
+
+
+@pytest.mark.parametrize("syntax", [JPEG_2000, HTJ2K])
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (22, b"\0\0\0\0"), (26, b"\0\0\0\0"), (22, b"\0\0\0\1\0\0\0\1"), (30, b"\0\0\0\1"), (34, b"\0\0\1\0"),
+        (41, b"\0"), (42, b"\0"), (41, b"\2"),
+    ],
+)  # fmt: skip
+def test_tiles_and_samples_of_no_size_are_not_decoded(tmp_path, monkeypatch, syntax, at, value):
+    """Row 49: XTsiz, YTsiz, XTOsiz, YTOsiz, XRsiz, YRsiz (ISO 15444-1 A.5.1); OpenJPH 0.26 dies of XTsiz 0."""
+
+    def change(stream: bytes) -> bytes:
+        place = stream.index(b"\xff\x51") + at
+        return stream[:place] + value + stream[place + len(value) :]
+
+    folder = compressed_series(tmp_path, LARGE, syntax, change, 0)
+    changed = change(encoded((LARGE[0].astype(np.int32) + 1024).astype(np.uint16), syntax))
+    for name in ("jpeg2k_decode", "htj2k_decode"):
+        decode = getattr(imagecodecs, name)
+
+        def guarded(stream, decode=decode):
+            assert stream.rstrip(b"\0") != changed.rstrip(b"\0"), "decoded"
+            return decode(stream)
+
+        monkeypatch.setattr(imagecodecs, name, guarded)
+    with pytest.raises(InputError, match="0000: the compressed image is not one grey-scale plane"):
+        read_ct(folder)
