@@ -53,11 +53,12 @@ def test_compressed_slices_in_an_archive(tmp_path, folder):
     assert np.array_equal(read_ct(zipped(folder, tmp_path / "scan.zip")).volume.hu, HU)
 
 
-def test_one_nifti_in_an_archive(tmp_path):
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nii"])
+def test_one_nifti_in_an_archive(tmp_path, name):
     place = np.diag([-1.0, -1.0, 1.0, 1.0]) @ make.affine()[:, [2, 1, 0, 3]]
-    nibabel.save(nibabel.Nifti1Image(HU.T, place), tmp_path / "scan.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(HU.T, place), tmp_path / name)
     with zipfile.ZipFile(tmp_path / "scan.zip", "w") as archive:
-        archive.write(tmp_path / "scan.nii.gz", "case/scan.nii.gz")
+        archive.write(tmp_path / name, f"case/{name}")
     assert np.array_equal(read_ct(tmp_path / "scan.zip").volume.hu, HU)
 
 
@@ -78,6 +79,27 @@ def test_damaged_content(tmp_path, folder):
     data[at : at + 30] = bytes(30)
     path.write_bytes(data)
     with pytest.raises(InputError, match="B/0002: cannot be read"):
+        read_ct(path)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_under_every_compression(tmp_path, folder, compression):
+    path = zipped(folder, tmp_path / "scan.zip", compression)
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("B/0002")
+    data = bytearray(path.read_bytes())
+    at = entry.header_offset + 30 + len(entry.filename) + 20
+    data[at : at + 100] = b"\xff" * 100
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="B/0002: cannot be read"):
+        read_ct(path)
+
+
+def test_an_entry_without_a_name(tmp_path, folder):
+    """Names begin with what a damaged table of contents calls their end (APPNOTE 4.4.17)."""
+    path = zipped(folder, tmp_path / "scan.zip")
+    path.write_bytes(path.read_bytes().replace(b"A/0000", b"\0/0000"))
+    with pytest.raises(InputError, match="an entry of the archive points outside it"):
         read_ct(path)
 
 

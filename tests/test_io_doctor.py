@@ -42,3 +42,14 @@ def test_unreadable_paths(tmp_path, name):
     found = examine(tmp_path / name)
     assert found.fault.exit_code == 2
     assert name in str(found.fault)
+
+
+def test_too_little_memory_is_told_not_raised(tmp_path, monkeypatch):
+    def survey(_):
+        raise MemoryError
+
+    make.series(HU, tmp_path)
+    monkeypatch.setattr("covid19net.io.doctor.survey", survey)
+    found = examine(tmp_path)
+    assert found.fault.exit_code == 5
+    assert "not enough memory" in str(found.fault)

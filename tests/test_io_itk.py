@@ -155,6 +155,18 @@ def test_files_cut_short_are_refused(tmp_path, suffix, share):
         read_ct(path)
 
 
+@pytest.mark.parametrize("version", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_headers_of_nifti_cut_anywhere(tmp_path, version):
+    """Row 11."""
+    path = tmp_path / "scan.nii"
+    nibabel.save(version(HU.T, np.diag([1.0, 1.0, 2.0, 1.0])), path)
+    whole = path.read_bytes()
+    for length in range(1, 560):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"scan\.nii: "):
+            read_ct(path)
+
+
 def test_changed_bytes_of_a_compressed_file(tmp_path):
     """Row 11: the checksum is asked even where damage makes the voxels more than the header says."""
     path = save_nifti(tmp_path / "scan.nii.gz", HU, make.affine())
@@ -277,6 +289,22 @@ def test_impossible_voxel_sizes(tmp_path, scale):
     path.write_bytes(data)
     with pytest.raises(InputError):
         read_ct(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30, 1.1])
+@pytest.mark.parametrize(
+    ("version", "codes", "place", "kind"),
+    [(nibabel.Nifti1Image, 252, 256, "f"), (nibabel.Nifti2Image, 344, 352, "d")],
+)
+def test_a_quaternion_that_is_none(tmp_path, version, codes, place, kind, value):
+    """Row 46; byte places of nifti1.h and nifti2.h."""
+    nibabel.save(version(HU.T, np.eye(4)), tmp_path / "scan.nii")
+    data = bytearray((tmp_path / "scan.nii").read_bytes())
+    struct.pack_into("<2h" if kind == "f" else "<2l", data, codes, 1, 0)
+    struct.pack_into(f"<{kind}", data, place, value)
+    (tmp_path / "scan.nii").write_bytes(data)
+    with pytest.raises(VolumeError, match=r"scan\.nii: the axes of the volume have no length"):
+        read_ct(tmp_path / "scan.nii")
 
 
 def test_a_singular_affine(tmp_path):

@@ -5,6 +5,7 @@ Each test names its row. Series are synthetic; damage is done to their compresse
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
+import struct
 import sys
 import zipfile
 
@@ -339,3 +340,52 @@ def read_slices_of_one():
     make.with_preamble(make.ct_slices(HU)[0]).save_as(stream)
     data = stream.getvalue()
     return read_slices(Source("one", len(data), lambda: BytesIO(data)), data)[0]
+
+
+@pytest.mark.parametrize("syntax", [JPEG_2000, HTJ2K])
+def test_code_streams_of_many_components_are_not_decoded(tmp_path, monkeypatch, syntax):
+    """Row 49: 16384 components (Csiz, ISO 15444-1 A.5.1) of 64 x 64 pixels took 870 MB before refusal."""
+
+    def many(stream: bytes) -> bytes:
+        at = stream.index(b"\xff\x51")
+        length, count = struct.pack(">H", 38 + 3 * 16384), struct.pack(">H", 16384)
+        one = stream[at + 40 : at + 43]
+        return stream[: at + 2] + length + stream[at + 4 : at + 38] + count + one * 16384 + stream[at + 43 :]
+
+    folder = compressed_series(tmp_path, HU, syntax, many, 4)
+    decoded = []
+    for name in ("jpeg2k_decode", "htj2k_decode"):
+        decode = getattr(imagecodecs, name)
+        monkeypatch.setattr(imagecodecs, name, lambda s, d=decode: decoded.append(len(s)) or d(s))
+    with pytest.raises(InputError, match="0004: the compressed image is not one grey-scale plane"):
+        read_ct(folder)
+    assert max(decoded, default=0) < 3 * 16384
+
+
+@pytest.mark.parametrize("syntax", [JPEG_2000, HTJ2K])
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (22, b"\0\0\0\0"), (26, b"\0\0\0\0"), (22, b"\0\0\0\1\0\0\0\1"), (30, b"\0\0\0\1"), (34, b"\0\0\1\0"),
+        (41, b"\0"), (42, b"\0"), (41, b"\2"),
+    ],
+)  # fmt: skip
+def test_tiles_and_samples_of_no_size_are_not_decoded(tmp_path, monkeypatch, syntax, at, value):
+    """Row 49: XTsiz, YTsiz, XTOsiz, YTOsiz, XRsiz, YRsiz (ISO 15444-1 A.5.1); OpenJPH 0.26 dies of XTsiz 0."""
+
+    def change(stream: bytes) -> bytes:
+        place = stream.index(b"\xff\x51") + at
+        return stream[:place] + value + stream[place + len(value) :]
+
+    folder = compressed_series(tmp_path, LARGE, syntax, change, 0)
+    changed = change(encoded((LARGE[0].astype(np.int32) + 1024).astype(np.uint16), syntax))
+    for name in ("jpeg2k_decode", "htj2k_decode"):
+        decode = getattr(imagecodecs, name)
+
+        def guarded(stream, decode=decode):
+            assert stream.rstrip(b"\0") != changed.rstrip(b"\0"), "decoded"
+            return decode(stream)
+
+        monkeypatch.setattr(imagecodecs, name, guarded)
+    with pytest.raises(InputError, match="0000: the compressed image is not one grey-scale plane"):
+        read_ct(folder)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+import lzma
+import os
 from pathlib import Path, PurePosixPath
 import stat
 import struct
@@ -54,7 +56,7 @@ def open_zip(source: Source) -> Iterator[Found]:
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError, struct.error) as error:
         raise InputError(f"{source.name}: not a complete zip archive; copy or download it again") from error
     with archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
         _check_entries(source.name, entries)
         sources = [_entry_source(archive, entry) for entry in entries if entry.file_size]
         sources.sort(key=lambda each: each.name)
@@ -127,9 +129,9 @@ class _Guarded:
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    def seek(self, offset: int) -> int:
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a byte of the inflated entry."""
-        return int(self._whole(lambda: self._stream.seek(offset)))
+        return int(self._whole(lambda: self._stream.seek(offset, whence)))
 
     def read(self, length: int = -1) -> bytes:
         """Read up to `length` inflated bytes."""
@@ -138,5 +140,5 @@ class _Guarded:
     def _whole(self, move: Callable[[], Any]) -> Any:  # noqa: ANN401
         try:
             return move()
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
             raise OSError(0, "damaged entry of the archive") from error

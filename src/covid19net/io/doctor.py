@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from covid19net.errors import Covid19netError
+from covid19net.errors import Covid19netError, ResourceError
 from covid19net.io.choose import Series, group_series
 from covid19net.io.dicom import Contents, survey
 from covid19net.io.files import is_image_name
@@ -81,6 +81,8 @@ def examine(path: str | Path) -> Examination:
         scan = read_ct(path)
     except Covid19netError as refusal:
         fault = refusal
+    except MemoryError:
+        fault = ResourceError(f"{path.name}: not enough memory to read the scan")
     modalities: dict[str, int] = {}
     for plane in contents.slices:
         name = plane.tag("Modality")

@@ -13,6 +13,7 @@ from covid19net.io.files import Source
 from covid19net.io.header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Slice, Stored, inflated
 
 UNDEFINED = 0xFFFFFFFF  # length of an encapsulated element
+MOST_TILES = 65535  # of a JPEG 2000 image (ISO 15444-1 A.4.2)
 ITEM, END_OF_SEQUENCE = 0xE000FFFE, 0xE0DDFFFE  # little endian (group, element)
 
 
@@ -111,17 +112,16 @@ def _by_offset_table(table: bytes, fragments: list[bytes], plane: Slice) -> list
     return [b"".join(fragments[first:last]) for first, last in pairwise(at)]
 
 
-def codestream_size(frame: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream announces; None when it is none.
+def codestream_size(frame: bytes) -> tuple[int, int, int] | None:
+    """Rows, columns and components that a JPEG, JPEG-LS or JPEG 2000 code stream announces; None for others.
 
-    Read before decoding: a header of a few bytes can ask for gigabytes.
+    Read before decoding: a header of a few bytes can ask for gigabytes, also by 16384 components.
     """
     at = frame.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, SIZ: ISO 15444-1 A.5.1
-    if at >= 0 and len(frame) >= at + 24 and not frame.startswith(b"\xff\xd8"):
-        right, bottom, left, top = struct.unpack_from(">LLLL", frame, at + 8)
-        return bottom - top, right - left
+    if at >= 0 and len(frame) >= at + 45 and not frame.startswith(b"\xff\xd8"):
+        return _size_of_jpeg_2000(*struct.unpack_from(">8LHxBB", frame, at + 8))
     at = 2
-    while frame.startswith(b"\xff\xd8") and at + 9 <= len(frame) and frame[at] == 0xFF:
+    while frame.startswith(b"\xff\xd8") and at + 10 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
@@ -129,10 +129,23 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
             0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
         ):  # SOF: ISO 10918-1
             rows, columns = struct.unpack_from(">HH", frame, at + 5)
-            return rows, columns
+            return rows, columns, frame[at + 9]
         else:
             at += 2 + int(struct.unpack_from(">H", frame, at + 2)[0])
     return None
+
+
+def _size_of_jpeg_2000(*siz: int) -> tuple[int, int, int] | None:
+    """Rows, columns and components by the numbers of a SIZ marker segment, None where they make no image.
+
+    Decoders divide by the size of a tile and by the distance of samples before they ask whether it is 0.
+    """
+    right, bottom, left, top, width, height, first_left, first_top, components, across, down = siz
+    if not (first_left <= left < first_left + width and first_top <= top < first_top + height):
+        return None  # as ISO 15444-1 B.3 asks
+    if -(-(right - first_left) // width) * -(-(bottom - first_top) // height) > MOST_TILES:
+        return None
+    return (bottom - top, right - left, components) if across == down == 1 else None
 
 
 def is_whole_codestream(frame: bytes) -> bool:

@@ -33,7 +33,9 @@ TYPES = {
     1280: "u8",
 }
 # Bytes at which the fields begin.
-NIFTI_1 = {"pixdim": 76, "offset": 108, "slope": 112, "codes": 252, "quaternion": 256, "sform": 280}
+NIFTI_1 = {
+    "pixdim": 76, "offset": 108, "slope": 112, "codes": 252, "quaternion": 256, "sform": 280, "units": 123,
+}  # fmt: skip
 NIFTI_2 = {
     "pixdim": 104, "offset": 168, "slope": 176, "codes": 344, "quaternion": 352, "sform": 400, "units": 500,
 }  # fmt: skip
@@ -165,7 +167,7 @@ def _numbers(head: bytes, order: str, *, first: bool) -> dict[str, Any]:
     real, code = ("f", "h") if first else ("d", "l")
     places = NIFTI_1 if first else NIFTI_2
     (offset,) = struct.unpack_from(f"{order}{'f' if first else 'q'}", head, places["offset"])
-    units = head[123] if first else struct.unpack_from(f"{order}l", head, places["units"])[0]
+    (units,) = struct.unpack_from(f"{order}{'B' if first else 'l'}", head, places["units"])
     slope, intercept = struct.unpack_from(f"{order}2{real}", head, places["slope"])
     return {
         "offset": offset,
@@ -206,9 +208,16 @@ def is_perpendicular(axes: np.ndarray) -> bool:
 
 
 def _rotation(bcd: np.ndarray) -> np.ndarray:
+    """3x3 of a quaternion's last three numbers; not finite where they belong to none, which is refused later.
+
+    To make a rotation of any numbers all the same, by their direction, would turn the patient by chance.
+    """
     from scipy.spatial.transform import Rotation
 
-    a = np.sqrt(max(0.0, 1.0 - float(bcd @ bcd)))
+    length = float(bcd @ bcd)
+    if not length <= 1 + SKEW:  # NaN included
+        return np.full((3, 3), np.nan)
+    a = np.sqrt(max(0.0, 1.0 - length))
     return np.asarray(Rotation.from_quat([*bcd, a]).as_matrix())
 
 

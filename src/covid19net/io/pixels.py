@@ -175,9 +175,9 @@ def _decoded(plane: Slice) -> np.ndarray:
 def _check_codestream(frame: bytes, plane: Slice) -> None:
     """Raise unless a code stream is whole and of the promised size; decoders fill up what is missing."""
     name, stored = plane.source.name, plane.stored
-    if codestream_size(frame) != (stored.rows, stored.columns):
+    if codestream_size(frame) != (stored.rows, stored.columns, 1):
         raise InputError(
-            f"{name}: the compressed image is not of the size its header promises, or is damaged"
+            f"{name}: the compressed image is not one grey-scale plane of the promised size, or is damaged"
         )
     if not is_whole_codestream(frame):
         raise InputError(f"{name}: the compressed pixels are cut short; copy it again")
