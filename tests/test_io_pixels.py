@@ -371,7 +371,7 @@ def test_code_streams_of_many_components_are_not_decoded(tmp_path, monkeypatch, 
     ],
 )  # fmt: skip
 def test_tiles_and_samples_of_no_size_are_not_decoded(tmp_path, monkeypatch, syntax, at, value):
-    """Row 49: XTsiz, YTsiz, XTOsiz, YTOsiz, XRsiz, YRsiz (ISO 15444-1 A.5.1); OpenJPH 0.26 dies of XTsiz 0."""
+    """Row 49: XTsiz, YTsiz, XTOsiz, YTOsiz, XRsiz, YRsiz (ISO 15444-1 A.5.1); OpenJPH dies of XTsiz 0."""
 
     def change(stream: bytes) -> bytes:
         place = stream.index(b"\xff\x51") + at
