@@ -48,7 +48,7 @@ def misbehave(path: str) -> str:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    started = fuzz.Reader(tmp_path_factory.mktemp("fuzz") / "reader", misbehave, hang=1.5, memory=5e8)
+    started = fuzz.Reader(tmp_path_factory.mktemp("fuzz") / "reader", misbehave, hang=5, memory=5e8)
     yield started
     started.end()
 
