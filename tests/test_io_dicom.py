@@ -768,7 +768,7 @@ def test_a_compressed_image_larger_than_its_header_says(tmp_path):
     data = path.read_bytes()
     at = data.index(b"\xff\x4f\xff\x51") + 8
     path.write_bytes(data[:at] + (60000).to_bytes(4, "big") * 2 + data[at + 8 :])
-    with pytest.raises(InputError, match="0003: the compressed image is not one grey-scale plane of the promised size"):
+    with pytest.raises(InputError, match="0003: the compressed image is not one grey-scale plane"):
         read_ct(tmp_path)
 
 

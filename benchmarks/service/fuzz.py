@@ -123,7 +123,8 @@ def read_each(pipe: Connection, place: str, read: Callable[[str], str]) -> None:
 
 def most_memory() -> int:
     """Most bytes this process ever had resident; `getrusage` would count what started it as well."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    told = Path("/proc/self/status").read_text().splitlines()
+    [line] = [line for line in told if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
 
 
