@@ -25,11 +25,12 @@ import torch
 from covid19net.engine import DiagnosisNetwork, LungNetwork
 from covid19net.engine.converted import shrink_of, torch_parts
 from covid19net.engine.runners import TorchRunner
+from covid19net.models import Models, load_models
 from covid19net.nets.covid19net import COVID19Net
 from covid19net.nets.densenet_fpn import DenseNetFPN
 from covid19net.nets.gradient import HeadWithGradient
 from covid19net.phantom import Scanner, draw_patient, scan_patient
-from covid19net.pipeline import Models, analyze, load_models
+from covid19net.pipeline import analyze
 from covid19net.segment import chosen_slices
 from covid19net.stream import overlapped
 from covid19net.volume import CTVolume, Scan

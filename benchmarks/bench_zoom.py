@@ -13,7 +13,8 @@ from time import perf_counter
 import numpy as np
 from scipy import ndimage
 
-from covid19net.preprocess import IMAGE_SHAPE, zoom
+from covid19net.preprocess import IMAGE_SHAPE
+from covid19net.resize import zoom
 
 
 def main(arguments: list[str] | None = None) -> None:

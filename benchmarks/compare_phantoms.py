@@ -19,8 +19,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from covid19net import read_ct
+from covid19net.models import load_models
 from covid19net.phantom import DISEASES, Patient, Scanner, draw_patient, draw_scanner, scan_slices
-from covid19net.pipeline import load_models
 from covid19net.segment import find_lungs, lung_probability, lungs_on_ct
 
 PROTOCOLS = {  # of the real series: spacing and thickness, field of view, mm

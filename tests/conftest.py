@@ -8,8 +8,9 @@ import subprocess
 import numpy as np
 import pytest
 
+from covid19net.models import Models, load_models
 from covid19net.phantom import PhantomCase, Scanner, draw_patient, scan_patient
-from covid19net.pipeline import CaseResult, Models, analyze, load_models
+from covid19net.pipeline import CaseResult, analyze
 from covid19net.volume import Scan
 
 

@@ -12,13 +12,13 @@ PACKAGE = Path(__file__).parents[1] / "src" / "covid19net"
 # From the bottom up. A part imports only from the rows below its own.
 LAYERS = [
     {"errors", "origin"},
-    {"volume", "table", "runs", "stream"},
+    {"volume", "table", "runs", "stream", "resize"},
     {"io", "gate", "phantom", "preprocess", "lungs", "density", "nets", "cohort", "evaluate"},
     {"features", "quantify"},
     {"prognosis"},
     {"weights"},
     {"engine"},
-    {"segment", "diagnose", "explain"},
+    {"models", "segment", "diagnose", "explain"},
     {"pipeline", "collections"},
     {"train", "report", "synthetic"},
     {"study", "dicom_results"},

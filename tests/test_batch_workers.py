@@ -24,7 +24,8 @@ from covid19net.cli import main
 from covid19net.engine import open_diagnosis, open_lungs
 from covid19net.errors import InputError, ResourceError
 from covid19net.io import write_dicom_series, write_volume
-from covid19net.pipeline import Models, analyze
+from covid19net.models import Models
+from covid19net.pipeline import analyze
 from covid19net.volume import CTVolume, Scan
 from tests.batch_stand_in import Deadly, Quick, Unable, logged
 from tests.miniatures import phantom as miniature

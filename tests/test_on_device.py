@@ -10,8 +10,9 @@ from covid19net.engine import open_lungs, to_device
 from covid19net.engine.networks import LungNetwork
 from covid19net.errors import NotChestCTError
 from covid19net.gate import Values
+from covid19net.models import load_models
 from covid19net.phantom import Scanner, draw_patient, scan_patient
-from covid19net.pipeline import analyze, load_models, segment
+from covid19net.pipeline import analyze, segment
 from covid19net.preprocess import lung_box, lung_image, slice_inputs
 from covid19net.segment import chosen_slices, lungs_on_ct
 from covid19net.volume import CTVolume, Overlay

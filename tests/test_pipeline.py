@@ -10,7 +10,8 @@ import pytest
 from scipy import ndimage
 
 from covid19net.errors import InputError, NotChestCTError
-from covid19net.pipeline import Clinical, Models, analyze, load_models
+from covid19net.models import Models, load_models
+from covid19net.pipeline import Clinical, analyze
 from covid19net.report.montage import BANNERS
 from covid19net.volume import CTVolume, Finding, Scan
 from covid19net.weights import load_tensors, write_weights
@@ -179,7 +180,7 @@ def test_without_a_reference_there_is_no_distance_and_no_flag(phantom, models):
 @pytest.mark.usefixtures("knowing_models")  # converted, which needs torch
 def test_the_reference_is_read_without_torch(knowing):
     code = (
-        "import sys; from pathlib import Path; from covid19net.pipeline import load_models\n"
+        "import sys; from pathlib import Path; from covid19net.models import load_models\n"
         f"models = load_models(Path({str(knowing)!r}), device='cpu')\n"
         f"assert models.reference.limit == {LIMIT}\n"
         "assert 'torch' not in sys.modules"

@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 
 from covid19net.errors import NotChestCTError
-from covid19net.preprocess import IMAGE_SHAPE, lung_box, lung_image, slice_inputs, slice_range, zoom
+from covid19net.preprocess import IMAGE_SHAPE, lung_box, lung_image, slice_inputs, slice_range
+from covid19net.resize import zoom
 from covid19net.volume import CTVolume, Overlay
 
 AFFINE = np.array([[0, 0, 0.7, 0], [0, 0.7, 0, 0], [2.0, 0, 0, 0], [0, 0, 0, 1]])

@@ -13,7 +13,7 @@ _HOMES = {
     "Overlay": "volume",
     "Scan": "volume",
     "read_ct": "io",
-    "load_models": "pipeline",
+    "load_models": "models",
     "analyze": "pipeline",
     "CaseResult": "pipeline",
     "Covid19netError": "errors",

@@ -110,11 +110,18 @@ class Values:
             low=float(hu.min()),
             high=high,
             saturated=int(np.count_nonzero(hu >= SATURATED)) if high >= SATURATED else 0,
-            distinct=len(np.unique(sample)),
+            distinct=_distinct(sample),
             air=float((sample < LUNG_AND_AIR).mean()),
             soft=float(((sample > SOFT_TISSUE[0]) & (sample < SOFT_TISSUE[1])).mean()),
             shifted=float(((sample > SHIFTED_TISSUE[0]) & (sample < SHIFTED_TISSUE[1])).mean()),
         )
+
+
+def _distinct(sample: np.ndarray) -> int:
+    """How many different values there are; whole numbers need not be sorted for it."""
+    if sample.dtype != np.int16:
+        return len(np.unique(sample))
+    return int(np.count_nonzero(np.bincount(sample.ravel().astype(np.int64) - int(sample.min()))))
 
 
 def sampled(shape: Sequence[int]) -> tuple[slice, slice, slice]:

@@ -4,7 +4,6 @@ Arrays have axes (z, y, x): z rises to the head, y to the back, x to the patient
 """
 
 import numpy as np
-from scipy import ndimage
 
 from covid19net.runs import Runs
 
@@ -84,6 +83,8 @@ def _around(part: np.ndarray, margin: list[int]) -> tuple[slice, ...]:
 def _is_near(part: np.ndarray, lungs: np.ndarray, spacing: tuple[float, float, float]) -> bool:
     if not lungs.any():
         return False
+    from scipy import ndimage  # slow to import: not before it is needed
+
     distance = ndimage.distance_transform_edt(~lungs, spacing)
     return bool(distance[part].min() <= NEAR)
 
@@ -154,6 +155,8 @@ def _midline(profile: np.ndarray, pixel: float) -> int | None:
         profile: lung voxels of each column.
         pixel: width of a column, mm.
     """
+    from scipy import ndimage
+
     smooth = ndimage.gaussian_filter1d(profile.astype(np.float64), 8 / pixel, mode="constant")
     quarter = len(smooth) // 4
     if quarter < 2:

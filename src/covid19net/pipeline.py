@@ -1,11 +1,11 @@
 """One chest CT to one result: lungs, lung image, score, suspicious areas."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from platform import python_version
 from time import perf_counter
 
@@ -13,20 +13,11 @@ import numpy as np
 
 from covid19net import __version__
 from covid19net.diagnose import Decision, Distance, check_distance, decide, probability_of
-from covid19net.engine import (
-    DiagnosisNetwork,
-    Evidence,
-    LungNetwork,
-    ScanOnDevice,
-    choose_device,
-    describe,
-    open_diagnosis,
-    open_lungs,
-    to_device,
-)
+from covid19net.engine import Evidence, ScanOnDevice, describe, to_device
 from covid19net.errors import WeightsError
 from covid19net.explain import MapEvidence, check_map, grad_cam, heat_map, map_evidence, stability
 from covid19net.gate import check_hounsfield, check_lungs
+from covid19net.models import Models
 from covid19net.preprocess import AIR, lung_box, lung_image
 from covid19net.prognosis.model import Clinical, Prognosis, PrognosticModel, missing, predict
 from covid19net.prognosis.model_file import model_sha256
@@ -34,31 +25,11 @@ from covid19net.quantify import Quantification, quantify
 from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
 from covid19net.stream import one_blas_thread
 from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan, upright
-from covid19net.weights import Card, WeightSet, find_set, lung_weights
-from covid19net.weights.files import load_reference
+from covid19net.weights import Card
 from covid19net.weights.reference import Reference, feature_distance
 
 LIBRARIES = ("numpy", "scipy", "pydicom", "imagecodecs", "SimpleITK")  # that numbers of a result depend on
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Models:
-    """Both networks, ready to run, and the weights they came from.
-
-    Attributes:
-        lungs: finds the lungs.
-        diagnosis: scores the lung image.
-        weights: where both came from.
-        device: where they run, as from `choose_device`.
-        reference: what the diagnosis weights know of their training images; None where that is nothing.
-    """
-
-    lungs: LungNetwork
-    diagnosis: DiagnosisNetwork
-    weights: WeightSet
-    device: str
-    reference: Reference | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,38 +76,6 @@ class CaseResult:
     feature_distance: Distance | None = None
     prognosis: Prognosis | None = None
     prognosis_missing: tuple[str, ...] = ()
-
-
-def load_models(
-    weights: str | Path = "bundled",
-    *,
-    lungs: str | Path | None = None,
-    device: str = "auto",
-    home: Path | None = None,
-    cache: Path | None = None,
-    threads: int | None = None,
-) -> Models:
-    """Open both networks of a weight set.
-
-    Args:
-        weights: "bundled", the name of an installed set, or a folder.
-        lungs: another set, whose lung network is used instead.
-        device: "auto", "cpu", "cuda", "mps" or "torch-cpu".
-        home: folder of installed sets.
-        cache: where to keep the converted form of weights whose own folder cannot be written.
-        threads: of the CPU, for the networks; None: every core. They change no result.
-
-    Raises:
-        WeightsError: no such set, or a damaged file.
-        InputError: the device is not there.
-    """
-    found = find_set(weights, home)
-    if lungs is not None:
-        found = replace(found, lungs=lung_weights(lungs, home))
-    chosen = choose_device(device)
-    lung_network = open_lungs(found.lungs, chosen, threads=threads, cache=cache)
-    diagnosis = open_diagnosis(found.diagnosis, chosen, threads=threads, cache=cache)
-    return Models(lung_network, diagnosis, found, chosen, load_reference(found.diagnosis))
 
 
 @contextmanager
@@ -320,8 +259,10 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
         on_ct = lungs_on_ct(lungs, chance, volume, there)
         if not sides_known:
             np.minimum(on_ct.values, 1, out=on_ct.values)
-        quantification = quantify(volume, on_ct, sides_known=sides_known)
-        shown = map_evidence(heat, on_ct, volume, box, sides_known=sides_known)
+        with ThreadPoolExecutor(1) as other:
+            measured = other.submit(quantify, volume, on_ct, sides_known=sides_known)
+            shown = map_evidence(heat, on_ct, volume, box, sides_known=sides_known)
+            quantification = measured.result()
     if shown and full_evidence:
         with _timed(seconds, "stability", progress):
             shown = replace(shown, stability=stability(image(), models.diagnosis, evidence))

@@ -1,19 +1,16 @@
 """From Hounsfield units to what the two networks see, exactly as in Wang et al. 2020 and their code.
 
 Section numbers in comments are those of the paper's methods: "lung segmentation", "lung-ROI" and "non-lung
-area suppression". Interpolation is `scipy.ndimage.zoom`'s, on its default grid (first and last voxel centres
-stay in place). A spline zoom is a separable linear map, so it is computed as one matrix for each axis: the
-same numbers, several times faster (see docs/performance.md).
+area suppression". Interpolation is `scipy.ndimage.zoom`'s; see `resize`.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
 
 from covid19net.errors import NotChestCTError
+from covid19net.resize import bands, resized, zoom_matrix
 from covid19net.stream import cores, overlapped
 from covid19net.volume import Box, CTVolume, Overlay
 
@@ -29,7 +26,6 @@ LUNG_SHARE = 0.2  # a voxel with more of the resized mask counts as lung
 WALL_SIGMAS = 4.0  # elsewhere HU stay within this many sd of the mean lung HU (file names say 3, code 4)
 IMAGE_SHAPE = (48, 240, 360)  # (z, y, x) of the lung image
 WHOLE = (1, 1, 1)  # voxels of it that are one for a network trained at full size
-SMALLEST_WEIGHT = 1e-12  # of a voxel in a resized one; what is below adds 1e-9 HU at most
 CHUNK = 8  # slices worked on at a time, so that memory does not grow with the scan
 
 
@@ -47,34 +43,6 @@ class LungImage:
     box: Box
 
 
-@lru_cache(maxsize=32)
-def zoom_matrix(size: int, new_size: int, order: int = 3) -> np.ndarray:
-    """The linear map of `scipy.ndimage.zoom` along one axis.
-
-    Args:
-        size: voxels before.
-        new_size: voxels after.
-        order: 3 for the cubic spline, 1 for linear interpolation.
-
-    Returns:
-        float32 matrix (new_size, size); read-only, because it is kept for the next scan.
-    """
-    matrix: np.ndarray = ndimage.zoom(np.eye(size), (new_size / size, 1), order=order).astype(np.float32)
-    # A spline's weights fade without end; the smallest would be denormal numbers: products ten times slower.
-    matrix[np.abs(matrix) < SMALLEST_WEIGHT] = 0
-    if matrix.shape != (new_size, size):  # scipy rounds size * (new_size / size); never seen to differ
-        raise AssertionError(f"zoom from {size} to {new_size} gave {matrix.shape}")
-    matrix.flags.writeable = False
-    return matrix
-
-
-def zoom(array: np.ndarray, shape: tuple[int, int, int], order: int = 3) -> np.ndarray:
-    """`scipy.ndimage.zoom` of an array (z, y, x) to a shape, as three matrix products in float32."""
-    z, y, x = (zoom_matrix(a, b, order) for a, b in zip(array.shape, shape, strict=True))
-    array = np.tensordot(z, array.astype(np.float32, copy=False), 1)
-    return np.asarray(y @ (array @ x.T))
-
-
 def slice_inputs(volume: CTVolume, indices: Sequence[int]) -> Iterator[np.ndarray]:
     """What the segmentation network sees of each slice (paper: lung segmentation).
 
@@ -88,16 +56,15 @@ def slice_inputs(volume: CTVolume, indices: Sequence[int]) -> Iterator[np.ndarra
     Yields:
         float32, (3, 256, 256), for each index.
     """
-    rows, columns = (zoom_matrix(n, SLICE_SIZE) for n in volume.shape[1:])
+    rows, columns = (bands(zoom_matrix(n, SLICE_SIZE)) for n in volume.shape[1:])
     kept: dict[int, np.ndarray] = {}
     for index in indices:
         for i in (index - 1, index, index + 1):
             if i not in kept:
-                hu = np.maximum(volume.hu[i], AIR).astype(np.float32)
-                mean, sd = hu.mean(dtype=np.float64), hu.std(dtype=np.float64)
-                hu -= np.float32(mean)
-                hu /= np.float32(sd + SD_FLOOR)
-                kept[i] = rows @ hu @ columns.T
+                hu = np.maximum(volume.hu[i], AIR).astype(np.float64)
+                mean = hu.mean()
+                sd = np.sqrt(max(np.vdot(hu, hu) / hu.size - mean**2, 0.0))  # whole HU: sums without rounding
+                kept[i] = resized((hu - mean).astype(np.float32), rows, columns) / np.float32(sd + SD_FLOOR)
         kept = {i: kept[i] for i in kept if i >= index - 1}
         yield np.stack([kept[index - 1], kept[index], kept[index + 1]])
 
@@ -194,13 +161,14 @@ def lung_image(volume: CTVolume, lungs: Overlay, box: Box | None = None) -> Lung
     box = box or lung_box(lungs, volume.shape)
     roi = volume.hu[box.slices]
     ceiling = np.float32(np.percentile(roi, HIGHEST_PERCENTILE))
-    rows, columns, grid = lung_share(lungs, box, volume.shape)
+    *share, grid = lung_share(lungs, box, volume.shape)
+    share_y, share_x = (bands(matrix) for matrix in share)
 
     def quiet(z: slice) -> tuple[np.ndarray, np.ndarray]:
         """HU under the ceiling, and where lung is, of some slices."""
         hu = np.minimum(volume.hu[z, *box.slices[1:]].astype(np.float32), ceiling)
-        share = rows @ (lungs.values[z, *grid.slices[1:]] > 0).astype(np.float32) @ columns.T
-        return hu, share > LUNG_SHARE
+        inside = (lungs.values[z, *grid.slices[1:]] > 0).astype(np.float32)
+        return hu, resized(inside, share_y, share_x) > LUNG_SHARE
 
     def sums(z: slice) -> tuple[int, float, float]:
         hu, inside = quiet(z)
@@ -214,20 +182,24 @@ def lung_image(volume: CTVolume, lungs: Overlay, box: Box | None = None) -> Lung
     floor, top = np.float32(mean - WALL_SIGMAS * sd), np.float32(mean + WALL_SIGMAS * sd)
 
     image = np.zeros(IMAGE_SHAPE, np.float32)
-    along_z, along_y, along_x = (zoom_matrix(a, b) for a, b in zip(box.shape, IMAGE_SHAPE, strict=True))
+    along_z, *in_plane = (zoom_matrix(a, b) for a, b in zip(box.shape, IMAGE_SHAPE, strict=True))
+    along_y, along_x = (bands(matrix) for matrix in in_plane)
     lowest, highest = np.float32(np.inf), np.float32(-np.inf)
 
-    def resized(z: slice) -> tuple[np.float32, np.float32, np.ndarray]:
+    def fitted(z: slice) -> tuple[np.float32, np.float32, np.ndarray]:
         hu, inside = quiet(z)
         np.clip(hu, floor, top, out=hu, where=~inside)
-        return hu.min(), hu.max(), along_y @ hu @ along_x.T
+        return hu.min(), hu.max(), resized(hu, along_y, along_x)
 
     # Added in order: the same sum each time. Along z only here, as slices wait for their turn on every core,
     # and they are a sixth of an image.
     done = 0
-    for low, high, slices in overlapped(resized, _chunks(box), cores()):
+    for low, high, slices in overlapped(fitted, _chunks(box), cores()):
         lowest, highest = min(lowest, low), max(highest, high)
-        image += np.tensordot(along_z[:, done : done + len(slices)], slices, 1)
+        weights = along_z[:, done : done + len(slices)]
+        [reached] = np.nonzero(weights.any(axis=1))
+        near = slice(reached[0], reached[-1] + 1)
+        image[near] += np.tensordot(weights[near], slices, 1)
         done += len(slices)
     image = np.clip(image, lowest, highest)
     deviation = image.std(dtype=np.float64)

@@ -6,8 +6,9 @@ lung, where a voxel is part lung and part chest wall, are dense too, and so is a
 healthy lung therefore has a few percent of either; what the mask leaves out is not counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from covid19net.density import WELL_AERATED
 from covid19net.errors import NotChestCTError
 from covid19net.lungs import LEFT, RIGHT
+from covid19net.stream import cores, overlapped
 from covid19net.volume import CTVolume, Overlay
 
 # HU, low end included, high end not. Ground glass begins where Colombi 2020 (Radiology 296:E86) ends the well
@@ -99,17 +101,21 @@ def quantify(volume: CTVolume, lungs: Overlay, *, sides_known: bool = True) -> Q
     Raises:
         NotChestCTError: the mask is empty.
     """
-    masks = {name: side for name, side in SIDES.items() if sides_known}
+    labels: Mapping[str, int | None] = SIDES if sides_known else {"": None}
+    counted = partial(_sums, volume.hu, lungs.values, tuple(labels.values()))
+    by_slice = np.array(list(overlapped(counted, range(len(lungs.values)), cores())))
     cells: dict[tuple[str, str], np.ndarray] = {}
-    for name, label in masks.items() or {"": 0}.items():
-        mask = lungs.values == label if label else lungs.values > 0
-        if mask.any():
-            cells |= {(name, third): sums for third, sums in _sums(volume.hu, mask).items()}
+    for number, name in enumerate(labels):
+        sums = by_slice[:, number]
+        shown = sums[:, :1, None] > 0
+        if shown.any():
+            lies_in = thirds(shown)
+            cells |= {(name, third): sums[lies_in == n].sum(axis=0) for n, third in enumerate(THIRDS)}
     if not cells:
         raise NotChestCTError("no lungs found: no voxel of the scan is lung")
     millilitre = float(np.prod(volume.spacing)) / 1000
     regions = {}
-    for side, third in product(("", *masks), ("", *THIRDS)):
+    for side, third in product(("", *SIDES) if sides_known else ("",), ("", *THIRDS)):
         inside = [sums for (s, t), sums in cells.items() if side in ("", s) and third in ("", t)]
         total = np.sum(inside, axis=0) if inside else np.zeros(4)
         if total[0]:
@@ -119,12 +125,20 @@ def quantify(volume: CTVolume, lungs: Overlay, *, sides_known: bool = True) -> Q
     return Quantification(regions)
 
 
-def _sums(hu: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Third -> voxels, sum of their HU, voxels at ground-glass and at consolidation density; of one lung."""
-    totals = np.zeros((3, 4))
-    third = thirds(mask)
-    for z in np.flatnonzero(mask.any(axis=(1, 2))):
-        values = hu[z][mask[z]]
-        shares = [np.count_nonzero((values >= low) & (values < high)) for low, high in WINDOWS.values()]
-        totals[third[z]] += (values.size, values.sum(dtype=np.float64), *shares)
-    return dict(zip(THIRDS, totals, strict=True))
+def _sums(hu: np.ndarray, lungs: np.ndarray, labels: Sequence[int | None], z: int) -> np.ndarray:
+    """Of each lung in one slice: voxels, sum of their HU, voxels at ground-glass and consolidation density.
+
+    Args:
+        hu: of the scan.
+        lungs: mask on its grid.
+        labels: of the lungs; None for every voxel that is not 0.
+        z: which slice.
+    """
+    inside = lungs[z] > 0
+    of, values = lungs[z][inside], hu[z][inside]
+    sums = np.zeros((len(labels), 2 + len(WINDOWS)))
+    for row, label in zip(sums, labels, strict=True):
+        own = values if label is None else values[of == label]
+        shares = [np.count_nonzero((own >= low) & (own < high)) for low, high in WINDOWS.values()]
+        row[:] = own.size, own.sum(dtype=np.float64), *shares
+    return sums

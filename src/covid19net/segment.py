@@ -10,7 +10,8 @@ import numpy as np
 from covid19net.engine import LungNetwork, ScanOnDevice
 from covid19net.errors import NotChestCTError
 from covid19net.lungs import LUNG_PROBABILITY, clean_up, split_sides
-from covid19net.preprocess import segmentation_affine, slice_inputs, zoom_matrix
+from covid19net.preprocess import segmentation_affine, slice_inputs
+from covid19net.resize import bands, resized, zoom_matrix
 from covid19net.stream import cores, overlapped
 from covid19net.volume import CTVolume, Overlay
 
@@ -136,11 +137,13 @@ def lungs_on_ct(
         out[on_z, on_y, on_x] = there.lungs_in(sides[on_z, y, x], (on_z, y, x), rows, columns)
         return Overlay(out, volume.affine)
 
+    on_rows, on_columns = bands(rows), bands(columns)
+
     def put(z: int) -> None:
         side, chance = sides[z, y, x], probability.values[z, y, x]
         chance = np.where(side > 0, np.maximum(chance, LUNG_PROBABILITY), np.minimum(chance, below))
-        is_lung = rows @ chance @ columns.T >= LUNG_PROBABILITY
-        toward_right = rows @ ((side == 1).astype(np.float32) - (side == 2)) @ columns.T
+        is_lung = resized(chance, on_rows, on_columns) >= LUNG_PROBABILITY
+        toward_right = resized((side == 1).astype(np.float32) - (side == 2), on_rows, on_columns)
         out[z, on_y, on_x] = is_lung * np.where(toward_right > 0, np.uint8(1), np.uint8(2))
 
     deque(overlapped(put, slices, cores()), maxlen=0)

@@ -26,8 +26,9 @@ from covid19net.batch.store import (
 )
 from covid19net.errors import Covid19netError, ResourceError, WeightsError, fault_from
 from covid19net.io import write_volume
+from covid19net.models import Models, load_models
 from covid19net.output import Output
-from covid19net.pipeline import CaseResult, Models, analyze, load_models
+from covid19net.pipeline import CaseResult, analyze
 from covid19net.prognosis.model_file import find_model
 from covid19net.report.case import case_record
 from covid19net.stream import use_cores

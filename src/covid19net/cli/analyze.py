@@ -31,7 +31,8 @@ from covid19net.errors import Covid19netError, InputError, naming
 from covid19net.output import Output
 
 if TYPE_CHECKING:
-    from covid19net.pipeline import CaseResult, Models
+    from covid19net.models import Models
+    from covid19net.pipeline import CaseResult
     from covid19net.volume import Scan
 
 
@@ -80,8 +81,7 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
 
     One scan: the files go into OUT. Several: into OUT/001, OUT/002 and so on, in the order given.
     """
-    from covid19net.io import read_ct
-    from covid19net.pipeline import load_models
+    from covid19net.models import load_models
     from covid19net.prognosis.model import Clinical
     from covid19net.prognosis.model_file import find_model
     from covid19net.report.pdf import check_pdf
@@ -96,6 +96,8 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
         raise InputError("--deflate is of the DICOM results: give --dicom with it")
     prognostic = find_model(prognosis)
     models = load_models(weights, device=device, home=home_of(home), cache=cache_folder())
+    from covid19net.io import read_ct  # what reads is loaded while the networks get ready
+
     output = Output(
         pdf=pdf, dicom=dicom, dicom_if_possible=dicom_if_possible, identify=identify, scan=keep_scan,
         progress=progress_file, deflate=deflate,
@@ -221,8 +223,8 @@ def demo(
 ) -> None:
     """Make a phantom patient with COVID-19-like lesions, write it as DICOM, analyze it, say where to look."""
     from covid19net.io import read_ct, write_dicom_series
+    from covid19net.models import load_models
     from covid19net.phantom import demo_case
-    from covid19net.pipeline import load_models
     from covid19net.prognosis.model import Clinical
     from covid19net.prognosis.model_file import BUNDLED, find_model
 

@@ -20,7 +20,7 @@ from covid19net.cli.terminal import (
 from covid19net.errors import InputError, naming
 
 if TYPE_CHECKING:
-    from covid19net.pipeline import Models
+    from covid19net.models import Models
     from covid19net.preprocess import LungImage
     from covid19net.volume import CTVolume, Finding, Overlay
 
@@ -90,7 +90,7 @@ def maps(  # noqa: PLR0913 - each argument is an option of the command
     from covid19net.explain.grad_cam import placed
     from covid19net.explain.stages import GRIDS, finer, stages_of
     from covid19net.io import write_volume
-    from covid19net.pipeline import load_models
+    from covid19net.models import load_models
     from covid19net.report.figure_explain import stages_figure
     from covid19net.report.figures import save_figure
 
@@ -127,7 +127,7 @@ def sanity(  # noqa: PLR0913 - each argument is an option of the command
 ) -> None:
     """Randomise the weights, and take away what the map shows: tests the map of a scan can fail. Minutes."""
     from covid19net.explain.sanity import examine
-    from covid19net.pipeline import load_models
+    from covid19net.models import load_models
     from covid19net.report.figure_explain import sanity_figure
     from covid19net.report.figures import save_figure
 

@@ -15,7 +15,7 @@ from covid19net.cli.terminal import HomeOption, cache_folder, home_of, say
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from covid19net.pipeline import Models
+    from covid19net.models import Models
     from covid19net.train.fit import Site
     from covid19net.train.two_step import TaskName
     from covid19net.weights import WeightFile
@@ -166,7 +166,7 @@ def typed_command() -> str:
 
 def lung_models(home: Path | None, lungs: str | None) -> "Models":
     """Networks of which the lungs' is used: that of a weight set, or the bundled one."""
-    from covid19net.pipeline import load_models
+    from covid19net.models import load_models
 
     return load_models(lungs=lungs, home=home_of(home), cache=cache_folder())
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit
 
 from covid19net.engine.converted import (
     IMAGE_SHAPE,
@@ -80,6 +79,8 @@ class LungNetwork:
             InputError: another shape, or values that are not numbers.
             ResourceError: not enough memory.
         """
+        from scipy.special import expit  # slow to import: not before it is needed
+
         for (logits,) in self._runner.stream(self._batches(slices)):
             yield from expit(logits[:, 0])
 

@@ -27,8 +27,8 @@ from covid19net.preprocess import (
     SLICE_SIZE,
     WALL_SIGMAS,
     lung_share,
-    zoom_matrix,
 )
+from covid19net.resize import zoom_matrix
 from covid19net.volume import Box, CTVolume, Overlay
 
 if TYPE_CHECKING:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+# Networks get ready in turns, in the order they are opened: the one needed first is ready first, and what is
+# left of the processor reads the scan.
+_READYING = Lock()
+
 FILL_UP = 8  # batches on "cuda" are filled up to multiples of it
 
 # Exactness is a setting of the whole process in torch: one thread at a time may have set it. A GPU does one
@@ -66,6 +70,10 @@ class OpenVINORunner:
         pool.shutdown(wait=False)
 
     def _compile(self, part: Part) -> Any:  # noqa: ANN401 - OpenVINO has no types
+        with _READYING:
+            return self._ready(part)
+
+    def _ready(self, part: Part) -> Any:  # noqa: ANN401
         openvino = import_openvino()
         precision, threads, streams = self._options
         core = openvino.Core()

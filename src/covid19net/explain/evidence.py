@@ -7,8 +7,10 @@ of its own largest value, so that they can be computed again from heatmap.nii.gz
 the sum of a map's values, as in the pointing game by energy (Wang 2020, "Score-CAM", arXiv 1910.01279).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from covid19net.explain.grad_cam import grad_cam, heat_in_box
 from covid19net.lungs import LEFT, RIGHT
 from covid19net.preprocess import AIR
 from covid19net.quantify import THIRDS, thirds
+from covid19net.stream import cores, overlapped
 from covid19net.volume import Box, CTVolume, Finding, Overlay
 
 # The lung's own normal range ends this many robust standard deviations above its most frequent HU.
@@ -142,25 +145,26 @@ def map_evidence(
     Returns:
         Without stability; None for a map without energy, or without any in a mask that is empty.
     """
-    energy = heat.values[box.slices]
-    total, inside = float(energy.sum(dtype=np.int64)), lungs.values[box.slices]
-    in_lungs = inside > 0
-    warmth = energy[in_lungs]
-    if not total or not in_lungs.any():
+    labels: tuple[int | None, ...] = (RIGHT, LEFT) if sides_known else (None,)
+    parts = (each.values[box.slices] for each in (heat, lungs))
+    planes = zip(*parts, volume.hu[box.slices], strict=True)
+    found = list(overlapped(partial(_in_slice, labels), planes, cores()))
+    total = sum(each.total for each in found)
+    warmth, hu = (np.concatenate([getattr(each, of) for each in found]) for of in ("warmth", "hu"))
+    if not total or not hu.size:
         return None
-    hu = volume.hu[box.slices][in_lungs]
     end = normal_range_end(hu)
     dense = hu > end
     lung_energy, share = float(warmth.sum(dtype=np.int64)), float(dense.mean())
     of_dense = (
         float(warmth[dense].sum(dtype=np.int64)) / lung_energy / share if lung_energy and share else 0.0
     )
-    sides, heights = _distribution(energy, inside, sides_known=sides_known)
+    sides, heights = _distribution(np.array([each.sides for each in found]))
     return MapEvidence(
         inside_lungs=lung_energy / total,
-        inside_lungs_over_chance=lung_energy / total / float(in_lungs.mean()),
-        right=sides.get(RIGHT),
-        left=sides.get(LEFT),
+        inside_lungs_over_chance=lung_energy / total / (hu.size / float(np.prod(box.shape))),
+        right=sides[0] if sides_known else None,
+        left=sides[1] if sides_known else None,
         upper=heights["upper"],
         middle=heights["middle"],
         lower=heights["lower"],
@@ -170,25 +174,47 @@ def map_evidence(
     )
 
 
-def _distribution(
-    energy: np.ndarray, lungs: np.ndarray, *, sides_known: bool
-) -> tuple[dict[int, float], dict[str, float]]:
-    """Shares of the energy in the lungs by side and by third."""
-    sides, heights = dict[int, float](), dict.fromkeys(THIRDS, 0.0)
-    for label in (RIGHT, LEFT) if sides_known else (0,):
-        mask = lungs == label if label else lungs > 0
-        slices = np.array([plane[m].sum(dtype=np.int64) for plane, m in zip(energy, mask, strict=True)])
-        if label:
-            sides[label] = float(slices.sum())
-        if mask.any():
-            third = thirds(mask)
+class _InSlice(NamedTuple):
+    """One slice of the lung box.
+
+    Attributes:
+        total: energy.
+        sides: (voxels, energy) of each lung.
+        warmth: of the map in the lungs, (voxels,).
+        hu: in the lungs, (voxels,).
+    """
+
+    total: int
+    sides: list[tuple[int, int]]
+    warmth: np.ndarray
+    hu: np.ndarray
+
+
+def _in_slice(labels: Sequence[int | None], planes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> _InSlice:
+    """What is to be known of a slice of the map, the lungs and the scan."""
+    energy, lungs, hu = planes
+    inside = lungs > 0
+    of, warmth = lungs[inside], energy[inside]
+    own = [warmth if label is None else warmth[of == label] for label in labels]
+    sides = [(each.size, int(each.sum(dtype=np.int64))) for each in own]
+    return _InSlice(int(energy.sum(dtype=np.int64)), sides, warmth, hu[inside])
+
+
+def _distribution(by_slice: np.ndarray) -> tuple[list[float], dict[str, float]]:
+    """Shares of the energy in the lungs by side and by third.
+
+    Args:
+        by_slice: (slice, lung, voxels and energy).
+    """
+    heights = dict.fromkeys(THIRDS, 0.0)
+    for voxels, energy in by_slice.transpose(1, 2, 0):
+        if voxels.any():
+            third = thirds(voxels[:, None, None] > 0)
             for number, name in enumerate(THIRDS):
-                heights[name] += float(slices[third == number].sum())
+                heights[name] += float(energy[third == number].sum())
     total = sum(heights.values()) or 1.0
-    return (
-        {label: found / total for label, found in sides.items()},
-        {name: found / total for name, found in heights.items()},
-    )
+    sides = [float(energy) / total for energy in by_slice[:, :, 1].sum(axis=0)]
+    return sides, {name: height / total for name, height in heights.items()}
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> float:

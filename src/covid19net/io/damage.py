@@ -128,7 +128,7 @@ def _textures(hu: np.ndarray) -> tuple[list[list[np.ndarray]], np.ndarray]:
     cells: list[list[list[np.ndarray]]] = [[[], [], []] for _ in levels]
     wild = np.zeros(len(hu), np.int64)
     for index, image in enumerate(hu):
-        low = np.clip(image, *TISSUE).astype(np.int16)
+        low = np.clip(image, *TISSUE).astype(np.int16, copy=False)
         for level in levels:
             low, *bands = _wavelet(low)
             sizes = [np.abs(band, out=band) for band in bands]
@@ -142,25 +142,33 @@ def _textures(hu: np.ndarray) -> tuple[list[list[np.ndarray]], np.ndarray]:
 def _wavelet(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One level of the 5/3 transform: coarse image, and details along x, along y and along both."""
     coarse, fine = _lifted(image)
-    low, along_x = (part.T for part in _lifted(np.ascontiguousarray(coarse.T)))
-    along_y, both = (part.T for part in _lifted(np.ascontiguousarray(fine.T)))
+    low, along_x = (part.T for part in _lifted(coarse.T))
+    along_y, both = (part.T for part in _lifted(fine.T))
     return low, along_x, along_y, both
 
 
 def _lifted(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coarse and detail coefficients along the first axis (ISO 15444-1 F.3.8.2)."""
-    odd = image[1::2]
-    even = image[0::2][: len(odd)]
-    detail = odd - ((even + np.concatenate([even[1:], even[-1:]])) >> 1)
-    coarse = even + ((detail + np.concatenate([detail[:1], detail[:-1]]) + 2) >> 2)
-    return coarse, detail
+    # Copied as they lie in memory; as few arrays as will do, for asking for one takes time.
+    odd = image[1::2].copy(order="K")
+    even = image[0::2][: len(odd)].copy(order="K")
+    between, around = np.empty_like(odd), np.empty_like(odd)
+    np.add(even[:-1], even[1:], out=between[:-1])
+    np.add(even[-1], even[-1], out=between[-1])
+    between >>= 1
+    detail = np.subtract(odd, between, out=odd)
+    np.add(detail[:-1], detail[1:], out=around[1:])
+    np.add(detail[0], detail[0], out=around[0])
+    around += 2
+    around >>= 2
+    return np.add(even, around, out=around), detail
 
 
 def _cell_means(size: np.ndarray) -> np.ndarray:
     """Mean size of the coefficients of every cell."""
     rows, columns = (n // CELL for n in size.shape)
-    cells = size[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns, CELL)
-    return np.asarray(cells.mean(axis=(1, 3), dtype=np.float32))
+    strips = size[: rows * CELL, : columns * CELL].reshape(rows, CELL, columns * CELL).sum(1, dtype=np.int32)
+    return np.asarray(strips.reshape(rows, columns, CELL).sum(2) / np.float32(CELL * CELL), np.float32)
 
 
 def _block_ranks(cells: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from covid19net.errors import Covid19netError, InputError
 from covid19net.features import Analysis
 from covid19net.gate import check_hounsfield, check_lungs
 from covid19net.io.files import write_fault, write_whole
-from covid19net.pipeline import Models
+from covid19net.models import Models
 from covid19net.preprocess import lung_image
 from covid19net.train.images import image_key, scan_and_lungs
 from covid19net.weights.reference import feature_distance

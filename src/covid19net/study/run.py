@@ -91,7 +91,7 @@ def gather(source: Source, out: Path, options: Options, tell: Progress) -> Mater
         digests = {"manifest": _digest(source.manifest), "features": _digest(source.features)}
         sources = read_sources(source.manifest, patients)
         return Material(patients, found, failures, sha256=digests, sources=sources)
-    from covid19net.pipeline import load_models
+    from covid19net.models import load_models
 
     patients = read_manifest(source.manifest, needs=["scan"])
     digests = {"manifest": _digest(source.manifest)}  # now: who edits it while scans are read changes nothing

@@ -13,7 +13,8 @@ from covid19net.cohort import Patient, write_table
 from covid19net.errors import InputError, NotChestCTError, ResourceError, naming
 from covid19net.io import read_ct
 from covid19net.io.files import write_fault
-from covid19net.pipeline import Models, segment
+from covid19net.models import Models
+from covid19net.pipeline import segment
 from covid19net.preprocess import (
     AIR,
     SLICE_SIZE,

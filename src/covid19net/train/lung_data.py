@@ -14,7 +14,8 @@ import numpy as np
 from covid19net.errors import InputError
 from covid19net.io import read_ct
 from covid19net.phantom import draw_patient, draw_scanner, scan_slices
-from covid19net.preprocess import AIR, SLICE_SIZE, zoom_matrix
+from covid19net.preprocess import AIR, SLICE_SIZE
+from covid19net.resize import bands, resized, zoom_matrix
 from covid19net.train.augment import CHANNELS
 from covid19net.train.images import read_mask
 from covid19net.train.lesions import LUNG
@@ -86,16 +87,16 @@ def with_neighbours(hu: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
 
 def small_hu(volume: CTVolume) -> np.ndarray:
     """A scan at the lung network's 256x256, by the same cubic splines as in use: int16, (z, 256, 256)."""
-    rows, columns = (zoom_matrix(n, SLICE_SIZE) for n in volume.shape[1:])
-    small = (rows @ np.maximum(plane, AIR).astype(np.float32) @ columns.T for plane in volume.hu)
+    rows, columns = (bands(zoom_matrix(n, SLICE_SIZE)) for n in volume.shape[1:])
+    small = (resized(np.maximum(plane, AIR).astype(np.float32), rows, columns) for plane in volume.hu)
     return np.stack([np.clip(np.round(plane), AIR, HIGHEST).astype(np.int16) for plane in small])
 
 
 def small_mask(mask: np.ndarray) -> np.ndarray:
     """A mask (z, y, x) of 0, 1 and 255 at 256x256; pixels at least a quarter unknown are unknown."""
-    rows, columns = (zoom_matrix(n, SLICE_SIZE, 1) for n in mask.shape[1:])
-    lung = np.stack([rows @ (plane == LUNG).astype(np.float32) @ columns.T for plane in mask])
-    unknown = np.stack([rows @ (plane == IGNORE).astype(np.float32) @ columns.T for plane in mask])
+    size = [bands(zoom_matrix(n, SLICE_SIZE, 1)) for n in mask.shape[1:]]
+    lung = np.stack([resized((plane == LUNG).astype(np.float32), *size) for plane in mask])
+    unknown = np.stack([resized((plane == IGNORE).astype(np.float32), *size) for plane in mask])
     return np.where(unknown > 0.25, IGNORE, lung >= 0.5).astype(np.uint8)
 
 

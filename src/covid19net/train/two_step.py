@@ -20,7 +20,7 @@ from covid19net.cohort import (
     write_table,
 )
 from covid19net.errors import InputError, WeightsError
-from covid19net.pipeline import Models
+from covid19net.models import Models
 from covid19net.train.classes import POSITIVE, Split, is_positive, split_patients
 from covid19net.train.classify import start_network, train_network
 from covid19net.train.fit import HERE, Site
