@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+import re
 import subprocess
 import sys
 import time
@@ -31,6 +32,16 @@ def test_help_is_quick_and_needs_no_heavy_library():
     assert time.perf_counter() - start < 60  # a hang, not a speed
     assert done.returncode == 0
     for library in ("numpy", "torch", "openvino", "pydicom", "SimpleITK", "scipy"):
+        assert f" {library}\n" not in done.stderr
+
+
+def test_a_scan_is_analyzed_without_libraries_that_are_slow_to_load(phantom_dicom, tmp_path):
+    """Loading scipy takes a quarter of a second, a twentieth of the whole command."""
+    command = ["-X", "importtime", "-m", "covid19net.cli", "analyze", str(phantom_dicom), "-o", str(tmp_path)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert " imagecodecs\n" in done.stderr or " pydicom\n" in done.stderr
+    for library in ("torch", "scipy", "SimpleITK", "matplotlib", "pandas"):
         assert f" {library}\n" not in done.stderr
 
 
@@ -159,7 +170,9 @@ def test_no_identifying_text_reaches_results_or_messages(capsys, tmp_path, phant
     assert code == 0
     assert "ROE" not in out + err
     for name in ("result.json", "report.html"):
-        assert "ROE" not in (tmp_path / "out" / name).read_text()
+        text = (tmp_path / "out" / name).read_text()
+        text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)  # pictures, in which any three letters turn up
+        assert "ROE" not in text
 
 
 def test_a_report_names_the_patient_where_that_is_asked_for_and_nothing_else_does(capsys, tmp_path, phantom):

@@ -20,6 +20,7 @@ from covid19net.errors import InputError, NotChestCTError, ResourceError, Volume
 from covid19net.io import itk, read_ct
 from covid19net.io.files import source_of
 from covid19net.io.itk import write_volume
+from covid19net.io.nifti import _quaternion, _rotation
 from covid19net.volume import CTVolume, Overlay
 from tests import dicom_files as make
 
@@ -355,6 +356,19 @@ def test_a_gzip_bomb(tmp_path):
             file.write(bytes(1 << 20))
     with pytest.raises(ResourceError, match="asks for 512 x 512 x 2000"):
         read_ct(tmp_path / "bomb.nii.gz")
+
+
+def test_quaternions_are_scipys():
+    from scipy.spatial.transform import Rotation
+
+    half_turns = [np.eye(3), *(np.diag(signs) for signs in ([1.0, -1, -1], [-1.0, 1, -1], [-1.0, -1, 1]))]
+    for turn in [*Rotation.random(300, random_state=1).as_matrix(), *half_turns]:
+        for mirrored in (1, -1):
+            found, handedness = _quaternion(turn * [1, 1, mirrored])
+            assert handedness == mirrored
+            rest = np.sqrt(max(0.0, 1 - found @ found))
+            assert np.abs(Rotation.from_quat([*found, rest]).as_matrix() - turn).max() < 1e-7
+            assert np.abs(_rotation(found) - turn).max() < 1e-7
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32])

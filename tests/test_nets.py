@@ -86,7 +86,7 @@ def test_batch_and_single_scans_agree():
     assert (together - alone).abs().max() < 1e-5
 
 
-def test_the_economical_merge_gives_the_same_logits():
+def test_the_economical_way_gives_the_same_logits():
     torch.manual_seed(0)
     net = DenseNetFPN(pyramid=16, segmentation=8).eval()
     for module in net.modules():

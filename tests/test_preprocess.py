@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from covid19net.errors import NotChestCTError
 from covid19net.preprocess import IMAGE_SHAPE, lung_box, lung_image, slice_inputs, slice_range
-from covid19net.resize import zoom
+from covid19net.resize import bands, resized, zoom, zoom_matrix
 from covid19net.volume import CTVolume, Overlay
 
 AFFINE = np.array([[0, 0, 0.7, 0], [0, 0.7, 0, 0], [2.0, 0, 0, 0], [0, 0, 0, 1]])
@@ -32,6 +32,33 @@ def test_zoom_is_scipys_within_a_hundredth_of_a_hu(shape, order):
     array = np.random.default_rng(1).integers(-1024, 1500, shape).astype(np.float32)
     reference = ndimage.zoom(array, [b / a for a, b in zip(shape, IMAGE_SHAPE, strict=True)], order=order)
     assert np.abs(zoom(array, IMAGE_SHAPE, order) - reference).max() < 0.01
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize(
+    ("size", "new"),
+    [(1, 5), (2, 7), (3, 48), (40, 512), (131, 48), (434, 360), (512, 256), (60, 240), (9, 1), (28, 48)],
+)
+def test_zoom_matrices_are_scipys(size, new, order):
+    # scipy asked for the zoom of every unit vector; from 28 to 48 it finds nothing at the last place
+    reference = ndimage.zoom(np.eye(size), (new / size, 1), order=order)
+    assert np.abs(zoom_matrix(size, new, order) - reference).max() < 1e-7
+
+
+def test_bands_leave_out_zeros_only():
+    matrix = zoom_matrix(300, 200)
+    parts = bands(matrix)
+    assert sum(part.weights.size for part in parts) < matrix.size / 2
+    planes = np.random.default_rng(2).normal(size=(2, 300, 300)).astype(np.float32)
+    whole = matrix.astype(np.float64) @ planes @ matrix.T
+    assert np.abs(resized(planes, parts, parts) - whole).max() < 1e-5
+
+
+def test_a_band_of_nothing_but_zeros_gives_zeros():
+    matrix = zoom_matrix(30, 225)  # whose last row is one, and alone in its band
+    out = resized(np.ones((30, 30), np.float32), bands(matrix), bands(matrix))
+    assert not out[-1].any()
+    assert np.abs(out[:-1, :-1] - 1).max() < 1e-5
 
 
 def test_slice_inputs_are_the_papers_steps():

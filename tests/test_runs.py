@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from covid19net.runs import Runs
+from covid19net.runs import Runs, _connected
 
 IN_PLANE = np.zeros((3, 3, 3), bool)
 IN_PLANE[1] = ndimage.generate_binary_structure(2, 1)
@@ -37,6 +39,21 @@ def test_parts_are_those_of_scipy(mask, touching):
     assert np.array_equal(found > 0, mask)
     assert len(set(zip(found[mask], expected[mask], strict=True))) == number  # one to one
     assert runs.sizes.sum() == mask.sum()
+
+
+@pytest.mark.parametrize(("nodes", "edges"), [(10, 0), (100, 80), (5000, 4000), (5000, 20000)])
+def test_parts_of_any_graph_are_those_of_scipy(nodes, edges):
+    one, other = np.random.default_rng(nodes + edges).integers(0, nodes, (2, edges))
+    graph = coo_array((np.ones(edges, np.int8), (one, other)), (nodes, nodes)).tocsr()
+    count, labels = _connected(nodes, one, other)
+    expected, reference = connected_components(graph, directed=False)
+    assert count == expected
+    assert np.array_equal(labels, reference)
+
+
+def test_a_chain_in_any_order_is_one_part():
+    order = np.random.default_rng(6).permutation(3000)
+    assert _connected(3000, order[:-1], order[1:])[0] == 1
 
 
 def test_runs_know_their_rows():

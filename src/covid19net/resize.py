@@ -19,7 +19,7 @@ class Band(NamedTuple):
 
     Attributes:
         rows: which.
-        columns: those that are left.
+        columns: those that are left; none of a row of zeros.
         weights: (rows, columns).
     """
 
@@ -43,25 +43,53 @@ def zoom_matrix(size: int, new_size: int, order: int = 3) -> np.ndarray:
     Returns:
         float32 matrix (new_size, size); read-only, because it is kept for the next scan.
     """
-    from scipy import ndimage  # slow to import: not before it is needed
-
-    matrix: np.ndarray = ndimage.zoom(np.eye(size), (new_size / size, 1), order=order).astype(np.float32)
+    if size == 1:
+        matrix = np.ones((new_size, 1))
+    else:
+        matrix = _spline(size, new_size) if order > 1 else _weights(size, new_size, _HAT)
     # A spline's weights fade without end; the smallest would be denormal numbers: products ten times slower.
     matrix[np.abs(matrix) < SMALLEST_WEIGHT] = 0
-    if matrix.shape != (new_size, size):  # scipy rounds size * (new_size / size); never seen to differ
-        raise AssertionError(f"zoom from {size} to {new_size} gave {matrix.shape}")
+    matrix = matrix.astype(np.float32)
     matrix.flags.writeable = False
     return matrix
 
 
+def _spline(size: int, new_size: int) -> np.ndarray:
+    """Cubic: the spline through the voxels, mirrored at its ends as scipy does, at the new places."""
+    # At the voxels a cubic B-spline is 1/6, 4/6, 1/6; the one beyond an end is the one before it.
+    through = (4 * np.eye(size) + np.eye(size, k=1) + np.eye(size, k=-1)) / 6
+    through[0, 1] = through[-1, -2] = 2 / 6
+    return np.asarray(_weights(size, new_size, _CUBIC) @ np.linalg.inv(through))
+
+
+# B-splines between two voxels: for each voxel around, factors of the powers 0 to 3 of the way between them.
+_HAT = np.array([[1, -1, 0, 0], [0, 1, 0, 0]])
+_CUBIC = np.array([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]]) / 6
+
+
+def _weights(size: int, new_size: int, pieces: np.ndarray) -> np.ndarray:
+    """What each voxel's B-spline amounts to at the new places, (new_size, size)."""
+    places = np.arange(new_size) * ((size - 1) / max(new_size - 1, 1))
+    low = places.astype(int)
+    amounts = (places - low)[:, None] ** np.arange(4) @ pieces.T
+    around = np.abs(low[:, None] + np.arange(len(pieces)) - (len(pieces) // 2 - 1))
+    around = np.where(around < size, around, np.abs(2 * (size - 1) - around))
+    matrix = np.zeros((new_size, size))
+    np.add.at(matrix, (np.arange(new_size)[:, None], around), amounts)
+    # For some sizes rounding puts the last place just beyond the last voxel, where scipy finds nothing. The
+    # published weights were made with that.
+    matrix[places > size - 1] = 0
+    return matrix
+
+
 def bands(matrix: np.ndarray) -> Bands:
-    """A matrix (new size, size) in which every row holds something, cut for `resized`."""
+    """A matrix (new size, size), cut for `resized`."""
 
     def cut() -> Iterator[Band]:
         for start in range(0, len(matrix), BAND):
             part = matrix[start : start + BAND]
             seen = np.flatnonzero(part.any(axis=0))
-            columns = slice(int(seen[0]), int(seen[-1]) + 1)
+            columns = slice(int(seen[0]), int(seen[-1]) + 1) if seen.size else slice(0)
             yield Band(slice(start, start + len(part)), columns, np.ascontiguousarray(part[:, columns]))
 
     return tuple(cut())

@@ -53,18 +53,12 @@ class Runs:
 
     def parts(self, touching: Touching) -> tuple[int, np.ndarray]:
         """How many connected parts there are, and which one (from 0) each run belongs to."""
-        from scipy.sparse import coo_array  # slow to import, and not everybody who imports this needs it
-        from scipy.sparse.csgraph import connected_components
-
         row = self.shape[2] + 1
         plane = row * (self.shape[1] + 1)
         steps = {"corners": (row, plane - row, plane, plane + row), "faces": (row, plane), "in plane": (row,)}
         pairs = [self._meeting(step, int(touching == "corners")) for step in steps[touching]]
         one, other = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
-        count = len(self.start)
-        graph = coo_array((np.ones(len(one), np.int8), (one, other)), (count, count))
-        found, labels = connected_components(graph.tocsr(), directed=False)
-        return int(found), labels
+        return _connected(len(self.start), one, other)
 
     def _meeting(self, step: int, reach: int) -> tuple[np.ndarray, np.ndarray]:
         """Pairs of runs of which the second, a step farther on, lies beside the first."""
@@ -98,3 +92,25 @@ class Runs:
         there = stop > start
         second = np.tile([False, True], len(middle))
         return Runs(start[there], stop[there], self.shape), second[there]
+
+
+def _connected(count: int, one: np.ndarray, other: np.ndarray) -> tuple[int, np.ndarray]:
+    """Connected parts of a graph: how many, and the part of each node, in the order of their first nodes.
+
+    As `scipy.sparse.csgraph.connected_components`, whose import takes longer than a scan's graphs.
+
+    Args:
+        count: of the nodes.
+        one: a node of each edge.
+        other: the other node.
+    """
+    first = np.arange(count)  # a node of the same part, at last its first
+    while one.size:
+        a, b = first[one], first[other]
+        first[np.maximum(a, b)] = np.minimum(a, b)
+        while not np.array_equal(farther := first[first], first):
+            first = farther
+        apart = first[one] != first[other]
+        one, other = one[apart], other[apart]
+    is_first = first == np.arange(count)
+    return int(is_first.sum()), (np.cumsum(is_first) - 1)[first]

@@ -10,32 +10,25 @@ from dataclasses import dataclass
 import hashlib
 import json
 from pathlib import Path
-import sys
 from tempfile import TemporaryDirectory
-from threading import Lock
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 import warnings
 
-import numpy as np
-
 from covid19net.engine.device import TORCH_EXTRA, has_torch, memory_told
+from covid19net.engine.graph import import_openvino, prepare
 from covid19net.errors import ResourceError, WeightsError
-from covid19net.weights import WeightFile, load_network, load_tensors, registry
+from covid19net.weights import WeightFile, load_network, registry
 from covid19net.weights.files import write_atomically
-from covid19net.weights.networks import network_tensors
 
 if TYPE_CHECKING:
     from torch import nn
 
 # Part of the file names: raised when the same weights are to be converted anew.
-CONVERTER = {"lungs": 2, "diagnosis": 1, "egfr": 1}
+CONVERTER = {"lungs": 3, "diagnosis": 2, "egfr": 2}
 SLICE_SHAPE = (1, 3, 256, 256)
 IMAGE_SHAPE = (1, 1, 48, 240, 360)
 MAPS = 152  # channels of the maps between backbone and head
 HALVINGS = (3, 4, 4)  # of the image along (z, y, x) on the way to the maps, each rounded up
-
-_IMPORT = Lock()
 
 
 @dataclass(frozen=True)
@@ -57,25 +50,6 @@ class Converted:
 
     parts: Mapping[str, Part]
     index: Path | None
-
-
-def import_openvino() -> ModuleType:
-    """Import OpenVINO without its converter package, which reports every import over the network.
-
-    That package is not needed: the converter itself lives elsewhere in OpenVINO.
-    """
-    with _IMPORT:
-        name = "openvino.tools.ovc"
-        if "openvino" in sys.modules or name in sys.modules:
-            import openvino
-        else:
-            sys.modules[name] = None  # type: ignore[assignment]  # makes importing it fail, which OpenVINO allows for
-            try:
-                import openvino
-            finally:
-                del sys.modules[name]
-    module: ModuleType = openvino
-    return module
 
 
 def _example_shapes(weights: WeightFile) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -117,34 +91,7 @@ def torch_parts(weights: WeightFile) -> "dict[str, nn.Module]":
     return {"network": network}
 
 
-def _replace_transposed(model: Any) -> None:  # noqa: ANN401 - OpenVINO has no types
-    """Write each transposed convolution of stride 1 as a convolution with mirrored weights; the same numbers.
-
-    OpenVINO's CPU plugin (2026.4) packs weights that a convolution and a transposed convolution share only
-    once, in the order of the first, when they have as many channels in as out: the second is then wrong. The
-    head's gradient shares its weights with the head.
-    """
-    import_openvino()
-    from openvino import opset13 as ops
-    from openvino.utils import replace_node
-
-    for node in model.get_ops():
-        if node.get_type_name() != "ConvolutionBackpropData" or set(node.get_attributes()["strides"]) != {1}:
-            continue  # one of another stride shares its weights with nothing
-        kernel = node.input_value(1).get_node().data  # (in, out, z, y, x)
-        mirrored = np.ascontiguousarray(np.flip(kernel.swapaxes(0, 1), (2, 3, 4)))
-        pads = [
-            size - 1 - pad
-            for size, pad in zip(kernel.shape[2:], node.get_attributes()["pads_begin"], strict=True)
-        ]
-        ones = [1] * len(pads)
-        convolution = ops.convolution(node.input_value(0), ops.constant(mirrored), ones, pads, pads, ones)
-        replace_node(node, convolution)
-
-
-def _convert_part(
-    module: "nn.Module", example: tuple[int, ...], shape: tuple[int, ...], *, half: bool
-) -> Part:
+def _convert_part(module: "nn.Module", example: tuple[int, ...], shape: tuple[int, ...]) -> Part:
     openvino = import_openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -157,10 +104,10 @@ def _convert_part(
         decoder = TorchScriptPythonDecoder(traced)  # OpenVINO keeps no reference of its own
         model = frontend.convert(frontend.load(decoder))
     model.reshape(list(shape))
-    _replace_transposed(model)
+    prepare(model)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "part.xml"
-        openvino.save_model(model, path, compress_to_fp16=half)
+        openvino.save_model(model, path, compress_to_fp16=False)
         return Part(path.read_bytes(), path.with_suffix(".bin").read_bytes())
 
 
@@ -230,8 +177,7 @@ def convert(weights: WeightFile, cache: Path | None = None) -> Converted:
     """Convert a weight file for the CPU and keep the result. Needs torch, and takes a few seconds.
 
     The result is written beside the weight file; where that is not possible into the cache folder; where that
-    is not possible either, or none is given, it is kept in memory only. Half-precision weights stay in half
-    precision, so that both engines compute with the same values.
+    is not possible either, or none is given, it is kept in memory only.
 
     Args:
         weights: the weight file.
@@ -245,14 +191,12 @@ def convert(weights: WeightFile, cache: Path | None = None) -> Converted:
         raise WeightsError(
             f"{weights.path}: not converted for the CPU yet, and converting needs torch: {TORCH_EXTRA}"
         )
-    tensors = network_tensors(load_tensors(weights))
-    half = all(array.dtype == np.float16 for array in tensors.values())
     shapes = _example_shapes(weights)
     with memory_told(f"converting {weights.path.name}"):
         modules = torch_parts(weights)
         if weights.card.task == "lungs":
             modules["network"].economical = True  # type: ignore[assignment]
-        parts = {name: _convert_part(modules[name], *shapes[name], half=half) for name in shapes}
+        parts = {name: _convert_part(modules[name], *shapes[name]) for name in shapes}
     converted = Converted(parts, None)
     for folder in [weights.path.parent] + ([cache] if cache else []):
         try:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from covid19net.engine.converted import Part, import_openvino
+from covid19net.engine.converted import Part
 from covid19net.engine.device import memory_told
+from covid19net.engine.graph import import_openvino
 from covid19net.errors import InputError
 
 if TYPE_CHECKING:

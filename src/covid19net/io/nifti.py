@@ -212,13 +212,17 @@ def _rotation(bcd: np.ndarray) -> np.ndarray:
 
     To make a rotation of any numbers all the same, by their direction, would turn the patient by chance.
     """
-    from scipy.spatial.transform import Rotation
-
     length = float(bcd @ bcd)
     if not length <= 1 + SKEW:  # NaN included
         return np.full((3, 3), np.nan)
+    b, c, d = bcd / np.sqrt(max(1.0, length))
     a = np.sqrt(max(0.0, 1.0 - length))
-    return np.asarray(Rotation.from_quat([*bcd, a]).as_matrix())
+    turn = [  # nifti1.h, "orientation in space", method 2
+        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ]
+    return np.array(turn)
 
 
 def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray, *, packed: bool) -> None:
@@ -267,12 +271,20 @@ def nifti_header(array: np.ndarray, affine: np.ndarray) -> bytes:
 
 def _quaternion(rotation: np.ndarray) -> tuple[np.ndarray, float]:
     """(b, c, d) of the quaternion with a >= 0, and the handedness -1 or 1 (qfac) that NIfTI stores apart."""
-    from scipy.spatial.transform import Rotation
-
     handedness = 1.0 if np.linalg.det(rotation) > 0 else -1.0
-    proper = rotation * [1, 1, handedness]
-    x, y, z, w = Rotation.from_matrix(proper).as_quat()
-    return np.array([x, y, z]) * (1 if w >= 0 else -1), handedness
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation * [1, 1, handedness]
+    # Four times the products of each two of a, b, c, d: the rotation that `_rotation` makes, solved for them.
+    products = np.array(
+        [
+            [1 + xx + yy + zz, zy - yz, xz - zx, yx - xy],
+            [zy - yz, 1 + xx - yy - zz, xy + yx, xz + zx],
+            [xz - zx, xy + yx, 1 - xx + yy - zz, yz + zy],
+            [yx - xy, xz + zx, yz + zy, 1 - xx - yy + zz],
+        ]
+    )
+    row = products[products.diagonal().argmax()]
+    found = row / np.linalg.norm(row)
+    return found[1:] * (1 if found[0] >= 0 else -1), handedness
 
 
 def gzip_parts(header: bytes, voxels: memoryview) -> Iterator[bytes]:

@@ -103,6 +103,10 @@ def _upsample(x: Tensor, scale: int) -> Tensor:
     return x if scale == 1 else functional.interpolate(x, scale_factor=float(scale), mode="nearest")
 
 
+def _twice_as_fine(x: Tensor) -> Tensor:
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
 def enlarging_kernel(kernel: Tensor) -> Tensor:
     """The transposed convolution, stride 2 and padding 1, that is "twice as large, then convolve".
 
@@ -125,8 +129,8 @@ class DenseNetFPN(nn.Module):
     """Encoder, pyramid, one map at stride 2, one logit a pixel.
 
     Attributes:
-        economical: merge the coarser branches at their own resolution: the same map but for rounding, with
-            less arithmetic. Pays on a CPU.
+        economical: do at low resolution what can be done there: the merge of the coarser branches, and the
+            sum over channels of the last convolution. The same logits but for rounding; pays on a CPU.
 
     Args:
         pyramid: channels of the pyramid maps p5 to p2; 256 as published.
@@ -169,9 +173,18 @@ class DenseNetFPN(nn.Module):
         levels = {"p3": (p3, 1), "p4": (p4, 2), "p5": (p5, 4)}
         coarse = torch.cat([_upsample(self.branch[p](x), scale) for p, (x, scale) in levels.items()], 1)
         x = self._merged(fine, coarse)  # (B, segmentation, 128, 128)
-        x = functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        logit: Tensor = self.predict(x)
-        return logit
+        return self._predicted(x)
+
+    def _predicted(self, x: Tensor) -> Tensor:  # (B, segmentation, 128, 128)
+        if not self.economical:
+            logit: Tensor = self.predict(_twice_as_fine(x))
+            return logit
+        # Enlarging mixes places, the sum over channels does not care: first a map for each of the kernel's
+        # nine weights, then those are enlarged, moved to their places and added.
+        kernel = self.predict.weight  # (1, segmentation, 3, 3)
+        nine = functional.conv2d(x, kernel[0].flatten(1).T[:, :, None, None])
+        places = torch.eye(9).reshape(1, 9, 3, 3).to(kernel)
+        return functional.conv2d(_twice_as_fine(nine), places, self.predict.bias, padding=1)
 
     def _merged(self, fine: Tensor, coarse: Tensor) -> Tensor:  # stride 2; stride 4
         if not self.economical:

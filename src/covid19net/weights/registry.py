@@ -20,13 +20,13 @@ BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 # What ships with the package: file name -> SHA-256. The files are trusted because of this table, not because
 # of the cards beside them: whoever could exchange a file could exchange its card as well.
 _SHIPPED = """
-c943c44b902a17fe9f1568a6f63082416f7ffe2882ff4e38d0dfbd1c3453f50e  diagnosis.d32b82cd0d7e.ov1.backbone.bin
-32373de60aea1908bc8e5d99c4f1ab327216723cfb5172d46f6c0a00fa87a637  diagnosis.d32b82cd0d7e.ov1.backbone.xml
-efbcf25f047b72700c2fd941a69c29fb2eb32f57703bb49750ce0985ffddf66f  diagnosis.d32b82cd0d7e.ov1.head.bin
-f611bbf004a3af57c1168306eb771e84a9ce225acdc8489fa351876969f76a71  diagnosis.d32b82cd0d7e.ov1.head.xml
+039a16fed101eb2af7cc55da299ba8582908144def77eb39b853d1aa23725790  diagnosis.d32b82cd0d7e.ov2.backbone.bin
+d15596a230dab93be04c3e6c73654719f30418921150604d14e27945eaefa4fc  diagnosis.d32b82cd0d7e.ov2.backbone.xml
+dbb07018c31cecaa706e705bfcab5728cde0e8488a8c2454df9312cd8b8e60df  diagnosis.d32b82cd0d7e.ov2.head.bin
+efb9403fd5bcff3b317cc9bc2c70e4b31574fb17ad27695548a296908b8e669d  diagnosis.d32b82cd0d7e.ov2.head.xml
 d32b82cd0d7e448b7914b0665766bf265c3382eec704c0ca5aa6b9b55b4e1309  diagnosis.safetensors
-7a535ebea429fb2528a2ada8fd454080b8b2bdc7d8ebf49ba9a99359204d9760  lungs.da88e9273049.ov2.network.bin
-ce61c22754395f5bdaae5679f9bbd8acc0c3e1d50e8254a16fe49eeb20b492fa  lungs.da88e9273049.ov2.network.xml
+e77a912001f93a467a8f8392f684111631740232b13869bd86b2b03b054bc148  lungs.da88e9273049.ov3.network.bin
+18a4c4a96911db9a656d94ff5f22241a408864d3c2e4d42dc76f53e8f6c08ae5  lungs.da88e9273049.ov3.network.xml
 da88e9273049bf7e18602266491e55b1d85132b21a160e3c6e1fabb3818731f6  lungs.safetensors
 """  # as sha256sum writes it
 BUNDLED_SHA256: Mapping[str, str] = {
