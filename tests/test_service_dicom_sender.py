@@ -17,7 +17,7 @@ from covid19net.service.dicom.sender import Pauses, Sender
 from covid19net.service.disk import DATABASE, prepare
 from covid19net.service.jobs import Job, Jobs, State
 from covid19net.service.settings import Destination, Settings
-from tests.dicom_node import EXPLICIT, until
+from tests.dicom_node import EXPLICIT, dcmtk_program, until
 from tests.pacs import free_port
 
 # PS3.4 table B.5-1
@@ -94,15 +94,14 @@ def states(sender: Sender, site: Site) -> list[str]:
 
 
 def test_dcmtk_receives_what_was_chosen(tmp_path: Path):
-    if not shutil.which("storescp"):
-        pytest.skip("storescp is not installed (Debian: dcmtk)")
     port, store = free_port(), tmp_path / "received"
     store.mkdir()
     site = Site(
         tmp_path / "data",
         Destination("pacs", "dicom", ("seg", "sr", "pdf"), "127.0.0.1", port, "PACS"),
     )
-    process = subprocess.Popen(["storescp", "-aet", "PACS", "+xa", "-od", str(store), str(port)])
+    program = dcmtk_program("storescp")
+    process = subprocess.Popen([program, "-aet", "PACS", "+xa", "-od", str(store), str(port)])
     try:
         with site.sender() as sender:
             until(lambda: states(sender, site) == ["sent"] * 3)

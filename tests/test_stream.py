@@ -8,7 +8,8 @@ from threading import Barrier
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from covid19net.stream import one_blas_thread, overlapped
+from covid19net import stream
+from covid19net.stream import cores, one_blas_thread, overlapped, side_by_side
 
 
 def test_results_come_in_order():
@@ -33,6 +34,15 @@ def test_items_are_taken_as_they_are_needed():
     assert len(taken) <= 5
     results.close()
     assert len(taken) <= 5
+
+
+def test_threads_share_the_cores(monkeypatch):
+    monkeypatch.setattr(stream, "_cores", [8])
+    assert list(overlapped(lambda _: cores(), range(3), 2)) == [4, 4, 4]
+    assert list(overlapped(lambda _: list(overlapped(lambda _: cores(), [0], 2)), [0], 2)) == [[2]]
+    assert list(overlapped(lambda _: cores(), [0], 20)) == [1]
+    assert side_by_side(lambda: ("a", cores()), lambda: ("b", cores())) == (("a", 4), ("b", 4))
+    assert cores() == 8
 
 
 def test_a_fault_is_told_when_its_turn_comes():

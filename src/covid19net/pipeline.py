@@ -1,7 +1,6 @@
 """One chest CT to one result: lungs, lung image, score, suspicious areas."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -23,7 +22,7 @@ from covid19net.prognosis.model import Clinical, Prognosis, PrognosticModel, mis
 from covid19net.prognosis.model_file import model_sha256
 from covid19net.quantify import Quantification, quantify
 from covid19net.segment import Lungs, find_lungs, lung_probability, lungs_on_ct
-from covid19net.stream import one_blas_thread
+from covid19net.stream import one_blas_thread, side_by_side
 from covid19net.volume import Box, CTVolume, Finding, Overlay, Scan, upright
 from covid19net.weights import Card
 from covid19net.weights.reference import Reference, feature_distance
@@ -259,10 +258,10 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
         on_ct = lungs_on_ct(lungs, chance, volume, there)
         if not sides_known:
             np.minimum(on_ct.values, 1, out=on_ct.values)
-        with ThreadPoolExecutor(1) as other:
-            measured = other.submit(quantify, volume, on_ct, sides_known=sides_known)
-            shown = map_evidence(heat, on_ct, volume, box, sides_known=sides_known)
-            quantification = measured.result()
+        quantification, shown = side_by_side(
+            lambda: quantify(volume, on_ct, sides_known=sides_known),
+            lambda: map_evidence(heat, on_ct, volume, box, sides_known=sides_known),
+        )
     if shown and full_evidence:
         with _timed(seconds, "stability", progress):
             shown = replace(shown, stability=stability(image(), models.diagnosis, evidence))

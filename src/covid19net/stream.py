@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 import os
-from threading import Lock
+from threading import Lock, local
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -18,6 +18,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 _BLAS = Lock()
 _alone: list[Any] = []  # an entry for each `one_blas_thread` under way; the first knows what to go back to
 _cores: list[int] = []  # from `use_cores`
+_of_thread = local()  # of `overlapped`: its share of the cores
 
 
 def use_cores(count: int) -> None:
@@ -26,7 +27,12 @@ def use_cores(count: int) -> None:
 
 
 def cores() -> int:
-    """How many threads to work with: the cores this process may use, unless `use_cores` says otherwise."""
+    """How many threads to work with: the cores this process may use, unless `use_cores` says otherwise.
+
+    Less in a thread of `overlapped`, which shares them with the others.
+    """
+    if hasattr(_of_thread, "cores"):
+        return int(_of_thread.cores)
     if _cores:
         return _cores[0]
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -67,16 +73,28 @@ def overlapped(work: Callable[[Item], Result], items: Iterable[Item], threads: i
     Raises:
         Exception: whatever `work` raised, when its item's turn comes.
     """
-    source = iter(items)
+    source, share = iter(items), max(1, cores() // threads)
+
+    def worked(item: Item) -> Result:
+        _of_thread.cores = share
+        return work(item)
+
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque(
-            pool.submit(work, item) for item in islice(source, 2 * threads)
+            pool.submit(worked, item) for item in islice(source, 2 * threads)
         )
         try:
             while waiting:
                 result = waiting.popleft().result()
-                waiting.extend(pool.submit(work, item) for item in islice(source, 1))
+                waiting.extend(pool.submit(worked, item) for item in islice(source, 1))
                 yield result
         finally:  # when the work is abandoned
             for future in waiting:
                 future.cancel()
+
+
+def side_by_side(one: Callable[[], Item], other: Callable[[], Result]) -> tuple[Item, Result]:
+    """Do two things at once, each with half the cores; what they return."""
+    calls: tuple[Callable[[], Any], ...] = (one, other)
+    first, second = overlapped(lambda call: call(), calls, 2)
+    return first, second

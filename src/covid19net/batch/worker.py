@@ -31,7 +31,7 @@ from covid19net.output import Output
 from covid19net.pipeline import CaseResult, analyze
 from covid19net.prognosis.model_file import find_model
 from covid19net.report.case import case_record
-from covid19net.stream import use_cores
+from covid19net.stream import cores, use_cores
 from covid19net.table import write_whole
 from covid19net.volume import Scan
 
@@ -105,9 +105,8 @@ class Worker:
         """The networks, opened when first needed: a batch that is all there needs none."""
         with self._opening:
             if self._models is None:
-                plan = self._plan
-                if plan.on_cpu:
-                    use_cores(plan.threads)  # the others are other workers'
+                plan = self._plan  # the other cores are other workers', or other scans' that share a GPU
+                use_cores(plan.threads if plan.on_cpu else max(1, cores() // plan.together))
                 self._models = load_models(
                     plan.weights, device=plan.device, home=plan.home, cache=plan.cache, threads=plan.threads
                 )
