@@ -197,9 +197,10 @@ def lung_image(volume: CTVolume, lungs: Overlay, box: Box | None = None) -> Lung
     for low, high, slices in overlapped(fitted, _chunks(box), cores()):
         lowest, highest = min(lowest, low), max(highest, high)
         weights = along_z[:, done : done + len(slices)]
-        [reached] = np.nonzero(weights.any(axis=1))
-        near = slice(reached[0], reached[-1] + 1)
-        image[near] += np.tensordot(weights[near], slices, 1)
+        reached = np.flatnonzero(weights.any(axis=1))
+        if reached.size:  # few slices count for all of an image, in a very long scan some for none
+            near = slice(int(reached[0]), int(reached[-1]) + 1)
+            image[near] += np.tensordot(weights[near], slices, 1)
         done += len(slices)
     image = np.clip(image, lowest, highest)
     deviation = image.std(dtype=np.float64)
