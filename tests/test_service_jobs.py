@@ -1,11 +1,13 @@
 """The table of jobs: nothing is lost, nothing is done twice."""
 
+from contextlib import closing
 import sqlite3
 import threading
 
 import pytest
 
 from covid19net.errors import InputError
+from covid19net.prognosis.model import Clinical
 from covid19net.service.jobs import Jobs, QueueFull, State
 
 RESULT = (
@@ -47,6 +49,30 @@ def test_the_oldest_is_claimed_first_and_ends_once(jobs):
     assert jobs.claim().id == second.id
     assert jobs.claim() is None
     assert jobs.counts() == {"queued": 0, "running": 1, "done": 1, "failed": 0, "cancelled": 0}
+
+
+def test_jobs_of_a_folder_from_before_an_update_are_done(tmp_path):
+    """The table as it was before jobs knew age, sex and comorbidity."""
+    database = tmp_path / "service.sqlite"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "CREATE TABLE jobs (serial INTEGER PRIMARY KEY AUTOINCREMENT, turn INTEGER NOT NULL, "
+            "id TEXT NOT NULL UNIQUE, content TEXT NOT NULL, state TEXT NOT NULL, source TEXT NOT NULL, "
+            "owner TEXT NOT NULL, label TEXT, submitted REAL, started REAL, finished REAL, "
+            "attempts INTEGER NOT NULL DEFAULT 0, reason TEXT, exit_code INTEGER, follows TEXT, "
+            "summary TEXT, cancel INTEGER NOT NULL DEFAULT 0, UNIQUE (owner, content))"
+        )
+        connection.execute(
+            "INSERT INTO jobs (turn, id, content, state, source, owner, summary) "
+            "VALUES (1, 'a', 'c', 'queued', 'rest', 'ris', '{\"score\": 0.5}')"
+        )
+    for _ in range(2):  # the second time there is nothing to bring up to date
+        with closing(Jobs(database)) as jobs:
+            assert jobs.get("a").clinical == Clinical()
+            assert jobs.get("a").summary == {"score": 0.5}
+            assert put(jobs, 1, clinical=Clinical(61, "F", comorbidity=True))[0].clinical.age == 61
+    with closing(Jobs(database)) as jobs:
+        assert jobs.claim().id == "a"
 
 
 def test_the_same_content_is_one_job_of_each_owner(jobs):

@@ -34,6 +34,13 @@ COLUMNS = ", ".join(("id", "content", "state", *PLAIN, "clinical", "summary"))
 Run = Callable[..., sqlite3.Cursor]
 
 
+def bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Make the tables, and add what those of an earlier version lack."""
+    connection.executescript(SCHEMA)
+    if "clinical" not in {row[1] for row in connection.execute("PRAGMA table_info(jobs)")}:
+        connection.execute("ALTER TABLE jobs ADD COLUMN clinical TEXT")
+
+
 class State(StrEnum):
     """Where a job stands; the last three are ends."""
 

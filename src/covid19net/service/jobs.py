@@ -17,7 +17,6 @@ from covid19net.errors import ResourceError
 from covid19net.prognosis.model import Clinical
 from covid19net.service.job import (
     COLUMNS,
-    SCHEMA,
     UNKNOWN,
     DiskFull,
     Job,
@@ -25,6 +24,7 @@ from covid19net.service.job import (
     Run,
     State,
     as_text,
+    bring_up_to_date,
     job_of,
     keep_key,
     known,
@@ -59,7 +59,7 @@ class Jobs:
         with telling_disk_full():
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")  # a row must outlive a power cut
-            self._connection.executescript(SCHEMA)
+            bring_up_to_date(self._connection)
 
     def close(self) -> None:
         """Close the database."""
