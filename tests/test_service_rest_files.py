@@ -27,7 +27,7 @@ def client(service):
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)  # before any test leaves a job in the queue
 def done(service):
     job = service.submit(content=b"done")
     service.finish(job, result_files())
