@@ -138,19 +138,19 @@ def networks(models: Models, volume: CTVolume, device: str) -> None:
     say(f"  logit {models.diagnosis.on_device(image).logit:.7f}")
 
 
-def stages(models: Models, volumes: list[CTVolume]) -> None:
+def stages(models: Models, volumes: list[CTVolume], full: bool) -> None:
     """Print the seconds of each stage of a scan alone."""
-    results = [analyze(Scan(volume), models) for volume in (volumes * 6)[:6]][1:]
+    results = [analyze(Scan(volume), models, full_evidence=full) for volume in (volumes * 6)[:6]][1:]
     for stage in results[0].seconds:
         say(f"{stage:<12}{median(r.seconds[stage] for r in results):8.3f} s")
     say(f"{'in all':<12}{median(sum(r.seconds.values()) for r in results):8.3f} s")
 
 
-def rates(models: Models, scans: list[Scan], alone: list[float], numbers: list[int]) -> None:
+def rates(models: Models, scans: list[Scan], alone: list[float], numbers: list[int], full: bool) -> None:
     """Print scans a second by the number of threads."""
 
     def score(scan: Scan) -> float:
-        return analyze(scan, models).probability
+        return analyze(scan, models, full_evidence=full).probability
 
     for threads in numbers:
         part = scans if threads > 2 else scans[: max(len(scans) // 4, 1)]
@@ -171,6 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scans", type=int, default=48, help="with four threads or more; else a quarter")
     parser.add_argument("--distinct", type=int, default=16, help="phantoms, taken in turn")
     parser.add_argument("--slices", type=int, default=150)
+    parser.add_argument("--full-evidence", action="store_true", help="with the stability of the map")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     options = parser.parse_args(arguments)
     begin = perf_counter()
@@ -181,11 +182,11 @@ def main(arguments: list[str] | None = None) -> None:
     name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
     say(f"{name}, {os.cpu_count()} cores, torch {torch.__version__}, scans of {volumes[0].shape}")
     networks(models, volumes[0], options.device)
-    stages(models, volumes)
+    stages(models, volumes, options.full_evidence)
     scans = [Scan(volumes[i % len(volumes)]) for i in range(options.scans)]
-    alone = [analyze(scan, models).probability for scan in scans[: options.distinct]]
+    alone = [analyze(scan, models, full_evidence=False).probability for scan in scans[: options.distinct]]
 
-    rates(models, scans, alone, options.threads)
+    rates(models, scans, alone, options.threads, options.full_evidence)
     if options.device == "cuda":
         say(f"most memory of the GPU: {torch.cuda.max_memory_reserved() / 1e9:.1f} GB")
 

@@ -17,7 +17,7 @@ from covid19net.errors import Covid19netError
 def row(path: Path, models: object) -> str:
     """One line of the table."""
     scan = read_ct(path)
-    default, every = (analyze(scan, models, every_slice=mode) for mode in (False, True))
+    default, every = (analyze(scan, models, every_slice=mode, full_evidence=False) for mode in (False, True))
     litres = [sum(result.lung_millilitres) / 1000 for result in (default, every)]
     boxes = [np.array([*result.box.start, *result.box.stop]) for result in (default, every)]
     a, b = (result.lungs.values > 0 for result in (default, every))

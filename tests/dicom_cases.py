@@ -1,7 +1,9 @@
 """Cases whose scan was read from a DICOM series, and their objects read back with pydicom alone."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+import subprocess
 
 import numpy as np
 import pydicom
@@ -81,7 +83,7 @@ def mask_frames(dataset: pydicom.Dataset) -> list[tuple[int, str, tuple[float, .
 
 
 def heat_frames(dataset: pydicom.Dataset) -> list[tuple[str, tuple[float, ...], np.ndarray]]:
-    """Source SOPInstanceUID, position and percent of each frame, through the real world value mapping."""
+    """Source SOPInstanceUID, position and whole percent of each frame, through its real world mapping."""
     shape = (int(dataset.NumberOfFrames), dataset.Rows, dataset.Columns)
     values = np.frombuffer(dataset.FloatPixelData, "<f4").reshape(shape)
     shared = dataset.SharedFunctionalGroupsSequence[0]
@@ -90,9 +92,22 @@ def heat_frames(dataset: pydicom.Dataset) -> list[tuple[str, tuple[float, ...], 
         mapping = (
             group if "RealWorldValueMappingSequence" in group else shared
         ).RealWorldValueMappingSequence[0]
-        assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "%"
-        found.append((*_place(group), frame * mapping.RealWorldValueSlope + mapping.RealWorldValueIntercept))
+        assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
+        share = frame * mapping.RealWorldValueSlope + mapping.RealWorldValueIntercept
+        found.append((*_place(group), np.rint(100 * share)))
     return found
+
+
+def dcmqi(name: str, *arguments: object) -> None:
+    """Run a program of dcmqi, the reader of 3D Slicer."""
+    spec = find_spec("dcmqi")
+    assert spec is not None
+    assert spec.origin is not None
+    words = [str(Path(spec.origin).parent / "bin" / name), *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert not [line for line in said.splitlines() if line.startswith(("E:", "W:", "ERROR"))], said
 
 
 def _place(group: pydicom.Dataset) -> tuple[str, tuple[float, ...]]:

@@ -21,7 +21,7 @@ from covid19net.report import case as case_module
 from covid19net.report.case import DICOM, FILES, write_case
 from covid19net.volume import Finding
 from tests.cases import AFFINE, made_up_case
-from tests.dicom_cases import HEAT, NUMBERS, PATIENT, PICTURE, REPORT, SEG, dicom_case, objects
+from tests.dicom_cases import HEAT, NUMBERS, PATIENT, PICTURE, REPORT, SEG, dcmqi, dicom_case, objects
 from tests.dicom_files import chest, ct_slices, enhanced, with_preamble, write
 from tests.prognostic_models import made_up_model
 
@@ -195,6 +195,21 @@ def test_the_report_is_tid_1500_with_the_numbers_of_the_case(found, case):
     assert ("281392002", "24028007") in by_site  # upper zone of the right lung
     uids = {i.UID for i in items(found[NUMBERS], "UIDREF")}
     assert len(uids) == len(every) + 2  # one for each group, the observer's, the scan's as source of segments
+
+
+def test_dcmqi_reads_the_same_numbers(folder, found, tmp_path):
+    dcmqi("tid1500reader", "--inputDICOM", folder / NUMBERS, "--outputMetadata", tmp_path / "numbers.json")
+    told = json.loads((tmp_path / "numbers.json").read_text())["Measurements"]
+    every = list(groups(found[NUMBERS]))
+    assert len(told) == len(every)
+    for group, (_, segments, numbers, _) in zip(told, every, strict=True):
+        items = group["measurementItems"]
+        assert {
+            i["quantity"]["CodeValue"]: (float(i["value"]), i["units"]["CodeValue"]) for i in items
+        } == numbers
+        assert group.get("ReferencedSegment") == (segments[0] if segments else None)
+        if segments:
+            assert group["segmentationSOPInstanceUID"] == found[SEG].SOPInstanceUID
 
 
 def test_own_codes_are_short_enough_for_every_receiver():

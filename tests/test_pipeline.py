@@ -52,7 +52,7 @@ def test_the_result_is_complete_and_finite(case):
     assert any(f.code == "weights-demonstration" for f in case.findings)
     weights = case.provenance["weights"]
     assert len(weights["lungs"]["sha256"]) == len(weights["diagnosis"]["sha256"]) == 64
-    assert set(case.seconds) == {"check", "lungs", "lung-image", "diagnosis", "maps"}
+    assert set(case.seconds) == {"check", "lungs", "lung-image", "diagnosis", "maps", "stability"}
 
 
 def test_the_same_scan_gives_the_same_bits_again(case, phantom, models):

@@ -29,7 +29,7 @@ from covid19net.service.jobs import DiskFull, Jobs, State
 from covid19net.service.logs import log
 from covid19net.service.settings import load_settings
 from covid19net.service.watch import Ending, Stop
-from covid19net.service.worker import Worker, analysis
+from covid19net.service.worker import STAGES, Worker, analysis
 from tests.dicom_node import until
 from tests.service_fake import command
 
@@ -143,11 +143,18 @@ def test_a_running_job_is_cancelled_with_its_process(ward):
     ward.wait(job_id, State.RUNNING)
     while (ward.worker.progress(job_id) or {}).get("stage") != "lungs":
         time.sleep(0.01)
-    assert ward.worker.progress(job_id)["fraction"] == pytest.approx(0.3)  # half of 0.1 to 0.5
+    assert ward.worker.progress(job_id)["fraction"] == pytest.approx(0.215)  # half of 0.08 to 0.35
     assert ward.jobs.request_cancel(job_id)
     assert ward.wait(job_id).state is State.CANCELLED
     assert ward.names("running") == ward.names("results") == []
     assert ward.worker.progress(job_id) is None
+
+
+def test_every_stage_of_an_analysis_has_its_share_of_the_bar(case):
+    assert set(STAGES) == set(case.seconds) | {"reading", "writing"}
+    ends = [round(start + length, 6) for start, length in STAGES.values()]
+    assert [start for start, _ in STAGES.values()] == [0.0, *ends[:-1]]
+    assert ends[-1] == 1
 
 
 def test_draining_lets_a_short_job_end_and_queues_a_long_one_again(tmp_path):
@@ -202,7 +209,7 @@ from covid19net.service import disk
 from covid19net.service.intake import Intake
 from covid19net.service.jobs import Jobs
 from covid19net.service.settings import load_settings
-from covid19net.service.worker import Worker, analysis
+from covid19net.service.worker import STAGES, Worker, analysis
 from tests.service_fake import command
 import time
 

@@ -9,6 +9,7 @@ const STAGES: Record<string, string> = {
   "lung-image": "preparing the image",
   diagnosis: "running the network",
   maps: "making the map",
+  stability: "checking the map",
   reading: "reading the scan",
   writing: "writing the result",
 };

@@ -216,7 +216,7 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
     models: Models,
     *,
     every_slice: bool = False,
-    full_evidence: bool = False,
+    full_evidence: bool = True,
     clinical: Clinical | None = None,
     prognostic: PrognosticModel | None = None,
     progress: Progress | None = None,
@@ -227,7 +227,7 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
         scan: from `read_ct`, or a bare volume in HU.
         models: from `load_models`.
         every_slice: segment every slice, as published, instead of slices up to 5 mm apart.
-        full_evidence: check also whether the heat map is stable, which takes two more runs of the network.
+        full_evidence: check also whether the heat map is stable; False saves two runs of the network.
         clinical: what is known of the patient; kept with the result.
         prognostic: model of discharge, from `find_model`; without it there is no prognosis.
         progress: called with (stage, share done).

@@ -47,7 +47,7 @@ class Plan:
     device: str = "cpu"
     prognosis: str = "bundled"
     every_slice: bool = False
-    full_evidence: bool = False
+    full_evidence: bool = True
     allow_irregular: bool = False
     keep: Keep = "all"
     pdf: bool = False

@@ -51,7 +51,7 @@ def analyze(  # noqa: PLR0913 - each argument is an option of the command
     device: DeviceOption = "auto",
     prognosis: PrognosisOption = "bundled",
     every_slice: EverySliceOption = False,
-    evidence: EvidenceOption = "basic",
+    evidence: EvidenceOption = "full",
     series: SeriesOption = None,
     allow_irregular: IrregularOption = False,
     dicom: Annotated[

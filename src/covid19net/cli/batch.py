@@ -49,7 +49,7 @@ def batch(  # noqa: PLR0913 - each argument is an option of the command
     device: DeviceOption = "auto",
     prognosis: PrognosisOption = "bundled",
     every_slice: EverySliceOption = False,
-    evidence: EvidenceOption = "basic",
+    evidence: EvidenceOption = "full",
     allow_irregular: IrregularOption = False,
     pdf: PdfOption = False,
     dicom: Annotated[bool, typer.Option("--dicom", help="DICOM results too.")] = False,

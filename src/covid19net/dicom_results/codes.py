@@ -21,7 +21,7 @@ OWN = {
     "mean_stay": ("STAY-MEAN", "Mean expected stay in hospital within the follow-up"),
     "ground_glass": ("GGO-SHARE", "Share of the lung with the density of ground glass"),
     "consolidation": ("CONS-SHARE", "Share of the lung with the density of consolidation"),
-    "heat": ("GRAD-CAM", "Grad-CAM, percent of the scan's own largest value"),
+    "heat": ("GRAD-CAM", "Grad-CAM, share of the scan's own largest value"),
     "intended_use": ("INTENDED-USE", "Intended use"),
     "definition": ("DEFINITION", "Definition"),
     "warning": ("WARNING", "Warning"),

@@ -63,7 +63,7 @@ class MapEvidence:
         dense_lung: share of the lungs that is dense, in [0, 1].
         dense_over_chance: share of the energy in the lungs that lies in dense lung, over `dense_lung`; 0
             where none is.
-        stability: None where it was not asked for.
+        stability: None where it was not to be checked.
     """
 
     inside_lungs: float
@@ -239,8 +239,10 @@ def stability(image: np.ndarray, network: Callable[[np.ndarray], Evidence], evid
 
     map_ = drawn(evidence)
     flipped = drawn(network(np.ascontiguousarray(image[..., ::-1])))[..., ::-1]
-    noise = np.random.default_rng(0).normal(0, NOISE * float(image.std()), image.shape)  # the same each time
-    noisy = drawn(network(image + noise.astype(np.float32)))
+    noise = np.random.default_rng(0).standard_normal(image.shape, np.float32)  # the same each time
+    noise *= NOISE * image.std()
+    noise += image
+    noisy = drawn(network(noise))
     return Stability(similarity(map_, flipped), similarity(map_, noisy))
 
 

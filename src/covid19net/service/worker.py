@@ -35,15 +35,15 @@ FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 LONGEST_REASON = 300  # characters
 # When each stage of the pipeline begins and how long it takes, as shares of the whole, on two cores.
 STAGES = {
-    "reading": (0.0, 0.08), "check": (0.08, 0.02), "lungs": (0.1, 0.4), "lung-image": (0.5, 0.08),
-    "diagnosis": (0.58, 0.15), "maps": (0.73, 0.07), "writing": (0.8, 0.2),
+    "reading": (0.0, 0.07), "check": (0.07, 0.01), "lungs": (0.08, 0.27), "lung-image": (0.35, 0.03),
+    "diagnosis": (0.38, 0.1), "maps": (0.48, 0.03), "stability": (0.51, 0.19), "writing": (0.7, 0.3),
 }  # fmt: skip
 
 
 def analysis(settings: Settings) -> Command:
     """The command line of an analysis."""
     options = ["--weights", settings.weights, "--dicom-if-possible", "--pdf", "--keep-scan", "--nameless"]
-    options += ["--evidence", "full", *(["--identify"] if settings.identify else [])]
+    options += ["--identify"] if settings.identify else []
 
     def command(scan: Path, out: Path, telling: int) -> list[str]:
         told = ["--progress-file", f"/dev/fd/{telling}"]
