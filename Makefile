@@ -17,7 +17,7 @@ FRONTEND := $(shell find frontend -name node_modules -prune -o -type f -print)
 # Two processes of tests on two cores: threads of their own for each would wait for each other at full load.
 ONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo page test test-slow train-demo study-demo public-demo lint bench performance keras-oracle clean
+.PHONY: demo page test test-slow test-viewer train-demo study-demo public-demo lint bench performance keras-oracle clean
 
 $(VENV)/.base: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,10 @@ test: $(VENV)/.dev $(if $(NPM),$(PAGE))
 
 test-slow: $(VENV)/.dev
 	$(ONE) $(BIN)/python -m pytest -m "slow" -n 2
+
+# DICOM results in the viewer OHIF, which is fetched from npm; needs Chromium and Orthanc.
+test-viewer: $(VENV)/.dev
+	$(BIN)/python -m pytest -m network tests/test_dicom_ohif.py
 
 # The two steps of training on synthetic patients, at reduced size, in under ten minutes on two cores. It learns from
 # the hospital with as many patients of both kinds (the paper's first validation set) and is judged on another.
