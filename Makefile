@@ -14,7 +14,8 @@ NPM := $(shell command -v npm)
 PAGE := src/covid19net/service/page/index.html
 FRONTEND := $(shell find frontend -name node_modules -prune -o -type f -print)
 
-# Two processes of tests on two cores: threads of their own for each would wait for each other at full load.
+# Two processes of tests on two cores: threads of their own for each would wait for each other at full load. A file
+# of tests stays with one of them, so that what its tests share is made once.
 ONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: demo page test test-slow test-viewer train-demo study-demo public-demo lint bench performance keras-oracle clean
@@ -40,7 +41,7 @@ $(PAGE): $(FRONTEND)
 page: $(PAGE)
 
 test: $(VENV)/.dev $(if $(NPM),$(PAGE))
-	$(ONE) $(BIN)/python -m pytest -m "not slow and not network and not gpu" -n 2
+	$(ONE) $(BIN)/python -m pytest -m "not slow and not network and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev
 	$(ONE) $(BIN)/python -m pytest -m "slow" -n 2

@@ -48,7 +48,7 @@ def make_cohort(folder, names):
 
 
 def plan_in(folder, **options):
-    return Plan(out=folder / "out", keep="result", prognosis="none", **options)
+    return Plan(out=folder / "out", keep="result", prognosis="none", full_evidence=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ from pathlib import Path
 from covid19net.batch import Plan, run_batch
 from tests.batch_stand_in import Quick
 if __name__ == "__main__":
-    plan = Plan(out=Path(sys.argv[2]), keep="result", prognosis="none")
+    plan = Plan(out=Path(sys.argv[2]), keep="result", prognosis="none", full_evidence=False)
     run_batch(Path(sys.argv[1]), plan, workers=2, opening=Quick)
 """
 
@@ -242,7 +242,7 @@ def test_threads_change_no_result(phantom, models, case):
     for threads in (1, 2):
         lungs = open_lungs(weights.lungs, "cpu", threads=threads)
         diagnosis = open_diagnosis(weights.diagnosis, "cpu", threads=threads)
-        found = analyze(Scan(phantom.volume), Models(lungs, diagnosis, weights, "cpu"))
+        found = analyze(Scan(phantom.volume), Models(lungs, diagnosis, weights, "cpu"), full_evidence=False)
         assert found.features.tobytes() == case.features.tobytes()
         assert found.heatmap.values.tobytes() == case.heatmap.values.tobytes()
         assert found.lungs.values.tobytes() == case.lungs.values.tobytes()

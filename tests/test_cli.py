@@ -14,6 +14,7 @@ from covid19net.cli import main
 from covid19net.io import write_dicom_series, write_volume
 from covid19net.volume import CTVolume
 
+BASIC = ("--evidence", "basic")  # two runs of the network less
 AFFINE = np.array([[0, 0, 1.5, -96], [0, 1.5, 0, -80], [5.0, 0, 0, -200], [0, 0, 0, 1]])
 
 
@@ -122,7 +123,7 @@ def test_weights_list_and_card_name_the_licence(capsys, tmp_path):
 def test_analyze_goes_on_after_a_bad_scan(capsys, tmp_path, phantom_dicom: Path):
     bad = tmp_path / "empty"
     bad.mkdir()
-    code, out, err = run(capsys, "analyze", bad, phantom_dicom, "-o", tmp_path / "out")
+    code, out, err = run(capsys, "analyze", bad, phantom_dicom, "-o", tmp_path / "out", *BASIC)
     assert code == 2
     assert err.startswith("scan 1 of 2: error:")
     assert "COVID-19 probability" in out
@@ -145,7 +146,7 @@ def test_an_unforeseen_fault_is_one_line_and_the_next_scan_is_still_done(
         return genuine(volume, *more)
 
     monkeypatch.setattr(pipeline, "check_hounsfield", fails_once)
-    code, out, err = run(capsys, "analyze", phantom_dicom, phantom_dicom, "-o", tmp_path / "out")
+    code, out, err = run(capsys, "analyze", phantom_dicom, phantom_dicom, "-o", tmp_path / "out", *BASIC)
     assert code == 2
     assert err.count("\n") == 1
     assert "ZeroDivisionError" in err
@@ -178,7 +179,7 @@ def test_no_identifying_text_reaches_results_or_messages(capsys, tmp_path, phant
 def test_a_report_names_the_patient_where_that_is_asked_for_and_nothing_else_does(capsys, tmp_path, phantom):
     names = {"PatientName": "ROE^RICHARD", "PatientID": "ROE-77", "InstitutionName": "ROE HOSPITAL"}
     write_dicom_series(phantom.volume, tmp_path / "scan", names)
-    code, out, err = run(capsys, "analyze", tmp_path / "scan", "-o", tmp_path / "out", "--identify")
+    code, out, err = run(capsys, "analyze", tmp_path / "scan", "-o", tmp_path / "out", "--identify", *BASIC)
     assert code == 0
     report = (tmp_path / "out" / "report.html").read_text()
     assert "ROE, RICHARD" in report
@@ -189,7 +190,7 @@ def test_a_report_names_the_patient_where_that_is_asked_for_and_nothing_else_doe
 
 
 def test_a_scan_that_names_nobody_cannot_be_identified_and_is_not_analyzed(capsys, tmp_path, phantom_dicom):
-    code, out, err = run(capsys, "analyze", phantom_dicom, "-o", tmp_path / "out", "--identify")
+    code, out, err = run(capsys, "analyze", phantom_dicom, "-o", tmp_path / "out", "--identify", *BASIC)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "does not say whose it is" in err
     assert not (tmp_path / "out").exists()

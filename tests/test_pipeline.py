@@ -56,7 +56,7 @@ def test_the_result_is_complete_and_finite(case):
 
 
 def test_the_same_scan_gives_the_same_bits_again(case, phantom, models):
-    again = analyze(Scan(phantom.volume), models)
+    again = analyze(Scan(phantom.volume), models, full_evidence=False)
     assert again.probability == case.probability
     assert (again.features == case.features).all()
     assert (again.lungs.values == case.lungs.values).all()
@@ -65,17 +65,19 @@ def test_the_same_scan_gives_the_same_bits_again(case, phantom, models):
 
 def test_float_hu_give_the_same_bits(case, phantom, models):
     volume = CTVolume(phantom.volume.hu.astype(np.float32), phantom.volume.affine)
-    assert analyze(volume, models).probability == case.probability
+    assert analyze(volume, models, full_evidence=False).probability == case.probability
 
 
 def test_every_slice_stays_close_to_the_default(case, phantom, models):
     # 8 mm slices: both modes use every slice, so the result must be the same.
-    assert analyze(phantom.volume, models, every_slice=True).probability == case.probability
+    assert (
+        analyze(phantom.volume, models, every_slice=True, full_evidence=False).probability == case.probability
+    )
 
 
 def test_clinical_values_travel_with_the_result(phantom, models):
     clinical = Clinical(age=70, sex="F", comorbidity=True)
-    assert analyze(phantom.volume, models, clinical=clinical).clinical == clinical
+    assert analyze(phantom.volume, models, clinical=clinical, full_evidence=False).clinical == clinical
     with pytest.raises(InputError, match="sex"):
         Clinical(sex="X")
 
@@ -85,7 +87,7 @@ def test_a_block_of_lungs_cut_off_is_flagged_and_never_negative(phantom, models)
     low, high = z[len(z) // 3], z[2 * len(z) // 3]
     affine = np.array(phantom.volume.affine)
     affine[:3, 3] = (affine @ [low, 0, 0, 1])[:3]
-    result = analyze(CTVolume(phantom.volume.hu[low : high + 1], affine), models)
+    result = analyze(CTVolume(phantom.volume.hu[low : high + 1], affine), models, full_evidence=False)
     assert any(f.code == "coverage" for f in result.findings)
     assert result.decision.call != "negative"
 
@@ -95,7 +97,7 @@ def test_a_body_without_lungs_is_refused(phantom, models):
     hu = np.where(lungs, 40, phantom.volume.hu).astype(np.int16)
     hu[phantom.volume.hu > 300] = 40
     with pytest.raises(NotChestCTError):
-        analyze(CTVolume(hu, phantom.volume.affine), models)
+        analyze(CTVolume(hu, phantom.volume.affine), models, full_evidence=False)
 
 
 def test_a_bare_volume_lying_anyhow_gives_the_same_score(case, phantom, models):
@@ -104,7 +106,7 @@ def test_a_bare_volume_lying_anyhow_gives_the_same_score(case, phantom, models):
     affine[:3, 3] += affine[:3, 1] * (hu.shape[1] - 1)
     affine[:3, 1] *= -1
     hu = np.where(hu == hu.min(), np.int16(-3024), hu)  # padding, which reading would have made air
-    result = analyze(CTVolume(np.ascontiguousarray(hu), affine), models)
+    result = analyze(CTVolume(np.ascontiguousarray(hu), affine), models, full_evidence=False)
     assert result.probability == pytest.approx(case.probability, abs=1e-6)
     assert "padding" in {finding.code for finding in result.findings}
     np.testing.assert_allclose(result.lungs.affine, case.lungs.affine)
@@ -113,7 +115,7 @@ def test_a_bare_volume_lying_anyhow_gives_the_same_score(case, phantom, models):
 def test_no_side_is_told_apart_when_the_orientation_is_unknown(phantom, models):
     """Row 25."""
     doubt = Finding("orientation-unknown", "no side is certain")
-    result = analyze(Scan(phantom.volume, findings=(doubt,)), models)
+    result = analyze(Scan(phantom.volume, findings=(doubt,)), models, full_evidence=False)
     assert not result.sides_known
     assert set(np.unique(result.lungs.values)) == {0, 1}
     assert sum(result.lung_millilitres) == pytest.approx(result.quantification.regions["both"].millilitres)
@@ -152,7 +154,7 @@ def codes(result):
 
 
 def test_a_scan_like_the_training_images_is_not_flagged(case, phantom, knowing_models):
-    result = analyze(phantom.volume, knowing_models)
+    result = analyze(phantom.volume, knowing_models, full_evidence=False)
     assert result.probability == pytest.approx(case.probability, abs=1e-5)
     assert result.feature_distance.value < 1e-3
     assert result.feature_distance.limit == LIMIT
@@ -164,7 +166,7 @@ def test_a_scan_unlike_the_training_images_is_flagged_with_its_distance(case, ph
     z, y, x = np.indices(phantom.volume.shape)
     chequered = np.where((z // 2 + y // 6 + x // 6) % 2, -950, -300)
     hu = np.where(phantom.lungs.values > 0, chequered, phantom.volume.hu).astype(np.int16)
-    result = analyze(CTVolume(hu, phantom.volume.affine), knowing_models)
+    result = analyze(CTVolume(hu, phantom.volume.affine), knowing_models, full_evidence=False)
     by_hand = 2 * np.linalg.norm(result.features.astype(float) - case.features)  # sd 1/2 in every direction
     assert result.feature_distance.value == pytest.approx(by_hand, rel=1e-9)
     assert result.feature_distance.value > LIMIT
@@ -172,7 +174,7 @@ def test_a_scan_unlike_the_training_images_is_flagged_with_its_distance(case, ph
 
 
 def test_without_a_reference_there_is_no_distance_and_no_flag(phantom, models):
-    result = analyze(phantom.volume, replace(models, reference=None))
+    result = analyze(phantom.volume, replace(models, reference=None), full_evidence=False)
     assert result.feature_distance is None
     assert "out-of-distribution" not in codes(result)
 

@@ -37,7 +37,7 @@ def prognostic(models) -> PrognosticModel:
 
 @pytest.fixture(scope="module")
 def result(phantom, models, prognostic):
-    return analyze(phantom.volume, models, clinical=KNOWN, prognostic=prognostic)
+    return analyze(phantom.volume, models, clinical=KNOWN, prognostic=prognostic, full_evidence=False)
 
 
 def messages(case):
@@ -71,7 +71,9 @@ def test_a_demonstration_model_is_told_on_a_banner(result):
 
 
 def test_missing_values_are_named_and_nothing_is_said(phantom, models, prognostic):
-    case = analyze(phantom.volume, models, clinical=Clinical(age=60), prognostic=prognostic)
+    case = analyze(
+        phantom.volume, models, clinical=Clinical(age=60), prognostic=prognostic, full_evidence=False
+    )
     assert case.prognosis is None
     assert case.prognosis_missing == ("comorbidity",)
     assert messages(case)["prognosis-missing"] == "no prognosis: it needs comorbidity"
@@ -79,7 +81,7 @@ def test_missing_values_are_named_and_nothing_is_said(phantom, models, prognosti
 
 
 def test_a_model_for_other_weights_says_nothing(phantom, models):
-    case = analyze(phantom.volume, models, clinical=KNOWN, prognostic=made_up_model())
+    case = analyze(phantom.volume, models, clinical=KNOWN, prognostic=made_up_model(), full_evidence=False)
     assert case.prognosis is None
     assert "made for these diagnosis weights" in messages(case)["prognosis-missing"]
 
@@ -108,7 +110,7 @@ def test_a_value_outside_the_training_sample_is_a_finding():
 def test_a_case_shows_no_other_end_point_than_discharge(phantom, models, prognostic):
     dying = replace(prognostic, about=replace(prognostic.about, end_point="death"))
     with pytest.raises(WeightsError, match="not of death"):
-        analyze(phantom.volume, models, clinical=KNOWN, prognostic=dying)
+        analyze(phantom.volume, models, clinical=KNOWN, prognostic=dying, full_evidence=False)
 
 
 def test_the_record_holds_group_stay_and_curve():
@@ -227,7 +229,7 @@ def run(capsys, *arguments: object) -> tuple[int, str, str]:
 def test_the_command_line_tells_group_and_stay(capsys, tmp_path, phantom_dicom, prognostic):
     path = write_model(tmp_path / "model.json", prognostic)
     clinical = ("--age", 60, "--sex", "f", "--comorbidity")
-    arguments = ("analyze", phantom_dicom, "-o", tmp_path / "out", "--prognosis", path)
+    arguments = ("analyze", phantom_dicom, "-o", tmp_path / "out", "--evidence", "basic", "--prognosis", path)
     code, out, err = run(capsys, *arguments, *clinical)
     assert (code, err) == (0, "")
     assert "risk of a long stay; median expected stay" in out
