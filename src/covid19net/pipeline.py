@@ -252,8 +252,11 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
         diagnosis, image = _ready(volume, lungs.mask, box, models, there)
     with _timed(seconds, "diagnosis", progress):
         evidence = diagnosis()
+    cam, stable = grad_cam(evidence), None
+    if full_evidence and cam.any():
+        with _timed(seconds, "stability", progress):  # before there are maps, which need memory
+            stable = stability(image(), models.diagnosis, evidence)
     with _timed(seconds, "maps", progress):
-        cam = grad_cam(evidence)
         heat = heat_map(cam, box, volume, evidence.shrink, there)
         on_ct = lungs_on_ct(lungs, chance, volume, there)
         if not sides_known:
@@ -262,9 +265,7 @@ def analyze(  # noqa: PLR0913 - each is an option of its own
             lambda: quantify(volume, on_ct, sides_known=sides_known),
             lambda: map_evidence(heat, on_ct, volume, box, sides_known=sides_known),
         )
-    if shown and full_evidence:
-        with _timed(seconds, "stability", progress):
-            shown = replace(shown, stability=stability(image(), models.diagnosis, evidence))
+        shown = shown and replace(shown, stability=stable)
     findings += check_map(shown)
     if not cam.any():
         findings += (Finding("empty-heatmap", "no place of the scan argues for COVID-19: the map is empty"),)
