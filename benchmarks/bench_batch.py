@@ -141,7 +141,7 @@ def below(pid: int) -> list[int]:
 
 def command(manifest: Path, out: Path, *options: object) -> list[str]:
     """The command line of a batch."""
-    words = ["batch", manifest, "-o", out, "--keep", "result", *options]
+    words = ["batch", manifest, "-o", out, "--keep", "result", "--evidence", "basic", *options]
     return [sys.executable, "-m", "covid19net.cli", *map(str, words)]
 
 

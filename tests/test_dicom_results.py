@@ -8,7 +8,9 @@ import subprocess
 
 import numpy as np
 import pydicom
+from pydicom.pixels import apply_windowing
 import pytest
+import SimpleITK
 
 from covid19net.cli import main
 from covid19net.diagnose import Decision
@@ -291,8 +293,22 @@ def test_a_deflated_heat_map_is_the_same_object_and_small(case, folder, tmp_path
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     assert tool("dcmconv", "+te", small, tmp_path / "whole.dcm").returncode == 0
     assert pydicom.dcmread(tmp_path / "whole.dcm").FloatPixelData == other.FloatPixelData
+    for path, name in ((small, "small"), (whole, "whole")):
+        words = ("--inputDICOM", path, "--outputDirectory", tmp_path, "-t", "nrrd", "-n", name)
+        dcmqi("paramap2itkimage", *words)
+    images = [SimpleITK.ReadImage(str(tmp_path / f"{name}-pmap.nrrd")) for name in ("small", "whole")]
+    assert (SimpleITK.GetArrayFromImage(images[0]) == SimpleITK.GetArrayFromImage(images[1])).all()
     done = tool("dciodvfy", tmp_path / "whole.dcm")
     assert [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")] == []
+
+
+def test_the_window_of_the_map_shows_every_value(found):
+    """As pydicom applies it (PS3.3 C.11.2.1.3.2), to 8 bits."""
+    window = pydicom.Dataset()
+    window.update(found[HEAT].SharedFunctionalGroupsSequence[0].FrameVOILUTSequence[0])
+    window.PhotometricInterpretation, window.BitsStored, window.PixelRepresentation = "MONOCHROME2", 8, 0
+    shares = np.array([0, 0.01, 0.25, 0.5, 1])
+    assert apply_windowing(shares, window) == pytest.approx(255 * shares)
 
 
 def test_another_scan_of_the_same_values_gives_other_uids(folder, tmp_path):

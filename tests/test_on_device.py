@@ -122,7 +122,8 @@ def analyses(device, phantom, reference):
     """A coarse scan analyzed with NumPy around the networks, and twice on the device."""
     models = load_models(device=device)
     models = replace(models, lungs=open_lungs(models.weights.lungs, device, precision="f32"))
-    return [analyze(phantom.volume, used, full_evidence=False) for used in (reference, models, models)]
+    runs = ((reference, True), (models, True), (models, False))
+    return [analyze(phantom.volume, used, full_evidence=full) for used, full in runs]
 
 
 def test_a_whole_analysis(analyses):
@@ -136,6 +137,9 @@ def test_a_whole_analysis(analyses):
     difference = result.heatmap.values.astype(int) - expected.heatmap.values
     assert np.abs(difference).max() <= 1  # percent points
     assert result.heatmap.values.max() == 100
+    for change in ("flip", "noise"):
+        correlations = [getattr(each.map_evidence.stability, change) for each in (result, expected)]
+        assert correlations[0] == pytest.approx(correlations[1], abs=1e-3)
 
 
 def test_the_same_scan_gives_the_same_bits_again(analyses):

@@ -24,7 +24,7 @@ EverySliceOption = Annotated[
 ]
 EvidenceOption = Annotated[
     str,
-    typer.Option(help="Of the heat map: 'full', or 'basic' without its stability, which saves two seconds."),
+    typer.Option(help="Of the heat map: 'full', or 'basic' without its stability: a quarter of the time."),
 ]
 PrognosisOption = Annotated[
     str, typer.Option(help="Prognostic model: 'bundled', 'none', or a file. Needs age, sex, comorbidity.")

@@ -3,7 +3,7 @@
 | file | object |
 |---|---|
 | `lungs.seg.dcm` | Segmentation: right and left lung on every slice of the scan |
-| `heatmap.pm.dcm` | Parametric Map: suspicious areas on every slice, in percent |
+| `heatmap.pm.dcm` | Parametric Map: suspicious areas on every slice, from 0 to 1 |
 | `report.sr.dcm` | Comprehensive SR, template TID 1500: the numbers, coded |
 | `montage.sc.dcm` | Secondary Capture: the picture, for viewers that show nothing else |
 | `report.pdf.dcm` | Encapsulated PDF: the report, where there is one |

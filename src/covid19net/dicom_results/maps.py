@@ -100,12 +100,15 @@ def heat_map_object(result: CaseResult, origin: Origin) -> "ParametricMap":
         intercept=0.0,
         quantity_definition=meaning,
     )
+    window = VOILUTTransformation(
+        window_center=0.5, window_width=1.0, voi_lut_function="LINEAR_EXACT"
+    )  # LINEAR, which is the default, is for whole numbers: as wide as 1 it shows 0 and the rest (C.11.2.1.2)
     dataset = ParametricMap(
         source_images=source_images(origin),
         pixel_array=on_slices(result.heatmap, origin) / np.float32(FULL_SCALE),
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[mapping],
-        voi_lut_transformations=[VOILUTTransformation(window_center=0.5, window_width=1.0)],
+        voi_lut_transformations=[window],
         content_label="HEAT",
         content_description="Suspicious areas of covid19net, Grad-CAM",
         **series(HEAT, result),
@@ -128,7 +131,7 @@ def _raise_frames(dataset: "ParametricMap", origin: Origin) -> None:
     positions = np.array([group.PlanePositionSequence[0].ImagePositionPatient for group in groups], float)
     order = np.argsort(positions @ np.cross(origin.orientation[:3], origin.orientation[3:]))
     frames = np.frombuffer(dataset.FloatPixelData, np.float32).reshape(len(groups), -1)
-    dataset.FloatPixelData = frames[order].tobytes()
+    dataset.FloatPixelData = b"".join(frames[index] for index in order)
     dataset.PerFrameFunctionalGroupsSequence = [groups[index] for index in order]
     for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence, start=1):
         group.FrameContentSequence[0].DimensionIndexValues = number

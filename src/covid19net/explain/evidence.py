@@ -3,8 +3,9 @@
 A map says where the network's argument lies, not whether it is a good one. Whatever can be checked without
 knowing the disease is: does the map lie in the lungs, in dense lung, and does it stay where it is when the
 picture is changed in ways that do not matter? The numbers are those of the map as it is written, in percent
-of its own largest value, so that they can be computed again from heatmap.nii.gz and lungs.nii.gz. Energy is
-the sum of a map's values, as in the pointing game by energy (Wang 2020, "Score-CAM", arXiv 1910.01279).
+of its own largest value, so that all but the stability can be computed again from heatmap.nii.gz and
+lungs.nii.gz. Energy is the sum of a map's values, as in the pointing game by energy (Wang 2020, "Score-CAM",
+arXiv 1910.01279).
 """
 
 from collections.abc import Callable, Sequence
