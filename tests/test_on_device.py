@@ -39,7 +39,7 @@ def scan():
     volume = scan_patient(
         draw_patient(rng, disease="covid"), Scanner(spacing=2.4, thickness=2.4, matrix=160), rng
     ).volume
-    return CTVolume(volume.hu[:, 5:-6], volume.affine)
+    return CTVolume(volume.hu[25:75, 5:-6], volume.affine)
 
 
 @pytest.fixture(scope="module")
