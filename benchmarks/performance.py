@@ -205,7 +205,8 @@ def main() -> None:
             "batches": ("Batches of small phantoms", batches),
         }
         lines = [BEGIN, "", *machine()]
-        lines.append(f"The scan: {given.scan.name if given.scan else 'a phantom of 150 x 512 x 512'}.")
+        what = "of one's own (`--scan`)" if given.scan else "a phantom of 150 x 512 x 512"
+        lines.append(f"The scan: {what}; the memory table: phantoms.")
         for name, (title, measure) in parts.items():
             if not given.only or name in given.only:
                 lines += ["", f"### {title}", "", *measure()]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import os
 from pathlib import Path
 import subprocess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from covid19net.models import Models, load_models
 from covid19net.phantom import PhantomCase, Scanner, draw_patient, scan_patient
 from covid19net.pipeline import CaseResult, analyze
 from covid19net.volume import Scan
+from tests.chromium import chromium
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +22,12 @@ def phantom() -> PhantomCase:
     rng = np.random.default_rng(7)
     patient = draw_patient(rng, disease="covid")
     return scan_patient(patient, Scanner(spacing=8.0, thickness=8.0, matrix=160), rng)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

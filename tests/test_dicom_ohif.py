@@ -1,7 +1,7 @@
 """OHIF shows mask and map on the voxels they belong to, whatever the axes of the series.
 
 What the viewer's own cornerstone holds of mask and map is compared, voxel by voxel, with what it holds of the
-CT: both are made from the HU (see test_dicom_geometry). Needs npm's registry, Chromium and Orthanc, so it is
+CT: both are made from the HU (see dicom_turned). Needs npm's registry, Chromium and Orthanc, so it is
 not part of `make test`: `make test-viewer`.
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from covid19net.io import choose
+from tests.chromium import CHROMIUM
 from tests.dicom_cases import SEG
+from tests.dicom_turned import HU, OFF_CENTRE, heat_of, mask_of, turned, written
 from tests.ohif import fetched, viewer
 from tests.pacs import orthanc
-from tests.test_dicom_geometry import heat_of, mask_of, turned, written
-from tests.test_service_page import ARGS, CHROMIUM
 
 pytestmark = [
     pytest.mark.network,
@@ -40,21 +40,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fetched(tmp_path_factory.mktemp("ohif"))
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.mark.parametrize(("order", "flips"), TURNS, ids=str)
 def test_mask_and_map_lie_on_their_voxels(
     tmp_path: Path, browser: Any, pages: Path, monkeypatch, order, flips
 ):
     monkeypatch.setattr(choose, "AXIAL", 0.0)  # else sagittal and coronal series are refused
-    found, sources = written(tmp_path, *turned(order, flips))
+    lie_on_their_voxels(tmp_path, browser, pages, *turned(order, flips))
+
+
+def test_they_do_in_a_tilted_series(tmp_path: Path, browser: Any, pages: Path):
+    place = OFF_CENTRE.copy()
+    place[:3, 0] += 2 * place[:3, 1]  # two pixels a slice
+    lie_on_their_voxels(tmp_path, browser, pages, HU, place)
+
+
+def lie_on_their_voxels(tmp_path: Path, browser: Any, pages: Path, hu: np.ndarray, place: np.ndarray) -> None:
+    found, sources = written(tmp_path, hu, place)
     (tmp_path / "pacs").mkdir()
     with orthanc(tmp_path / "pacs") as pacs:
         pacs.add(tmp_path / "ct")

@@ -15,19 +15,9 @@ from covid19net.pipeline import CaseResult
 from covid19net.report.case import write_case
 from covid19net.volume import Finding
 from tests.cases import made_up_case
+from tests.chromium import CHROMIUM
 from tests.page_server import PAGE, FakeService, serving
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-]
 EXPECTED = ("status of 401", "status of 429", "status of 404")  # reported of answers that a test asks for
 SECONDS = 30_000  # milliseconds a slow machine may take
 
@@ -35,15 +25,6 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium"),
     pytest.mark.skipif(not (PAGE / "index.html").exists(), reason="the page is not built: make page"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

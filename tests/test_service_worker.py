@@ -143,7 +143,7 @@ def test_a_running_job_is_cancelled_with_its_process(ward):
     ward.wait(job_id, State.RUNNING)
     while (ward.worker.progress(job_id) or {}).get("stage") != "lungs":
         time.sleep(0.01)
-    assert ward.worker.progress(job_id)["fraction"] == pytest.approx(0.215)  # half of 0.08 to 0.35
+    assert ward.worker.progress(job_id)["fraction"] == pytest.approx(0.26)  # half of 0.16 to 0.36
     assert ward.jobs.request_cancel(job_id)
     assert ward.wait(job_id).state is State.CANCELLED
     assert ward.names("running") == ward.names("results") == []

@@ -8,8 +8,8 @@ const STAGES: Record<string, string> = {
   lungs: "finding the lungs",
   "lung-image": "preparing the image",
   diagnosis: "running the network",
-  maps: "making the map",
   stability: "checking the map",
+  maps: "making the map",
   reading: "reading the scan",
   writing: "writing the result",
 };

@@ -46,7 +46,6 @@ def lung_segmentation(result: CaseResult, origin: Origin) -> "Segmentation":
         content_description="Lung mask of covid19net",
         **series(LUNGS, result),
     )
-    dataset.ContentCreatorName = ""  # nobody; type 2, and highdicom leaves it out (PS3.3 Table 10-12)
     settle(dataset, origin)
     return dataset
 
@@ -100,9 +99,8 @@ def heat_map_object(result: CaseResult, origin: Origin) -> "ParametricMap":
         intercept=0.0,
         quantity_definition=meaning,
     )
-    window = VOILUTTransformation(
-        window_center=0.5, window_width=1.0, voi_lut_function="LINEAR_EXACT"
-    )  # LINEAR, which is the default, is for whole numbers: as wide as 1 it shows 0 and the rest (C.11.2.1.2)
+    # LINEAR, the default, is for whole numbers: a window as wide as 1 shows 0 and the rest (PS3.3 C.11.2.1).
+    window = VOILUTTransformation(window_center=0.5, window_width=1.0, voi_lut_function="LINEAR_EXACT")
     dataset = ParametricMap(
         source_images=source_images(origin),
         pixel_array=on_slices(result.heatmap, origin) / np.float32(FULL_SCALE),
@@ -114,7 +112,6 @@ def heat_map_object(result: CaseResult, origin: Origin) -> "ParametricMap":
         **series(HEAT, result),
     )
     dataset.CodingSchemeIdentificationSequence = [scheme()]
-    dataset.ContentCreatorName = ""
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [_both_lungs()]
     _raise_frames(dataset, origin)
     settle(dataset, origin)

@@ -111,6 +111,8 @@ def _identify(dataset: "Dataset", origin: Origin) -> None:
 
     if "Rows" in dataset:
         dataset.BodyPartExamined = "CHEST"  # unpaired, so that no laterality of the series is asked for
+    if "ContentLabel" in dataset:
+        dataset.ContentCreatorName = ""  # nobody; type 2, which highdicom leaves out (PS3.3 Table 10-12)
     dataset.set_original_encoding(False, True)  # as it will be written: raw elements stay untouched
     for keyword in REQUIRED:
         setattr(dataset, keyword, "")
