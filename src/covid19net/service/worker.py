@@ -33,8 +33,8 @@ ROOM = (
 )  # bytes; with less the disk counts as full, with more a job that found no room is too large
 FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 LONGEST_REASON = 300  # characters
-# When each stage of the pipeline begins and how long it takes, as shares of the whole: measured on a patient's
-# 148 slices, two cores, with DICOM results, PDF and CT.
+# When each stage of the pipeline begins and how long it takes, as shares of the whole: measured on 148 slices
+# of a patient and two cores, with DICOM results, PDF and CT.
 STAGES = {
     "reading": (0.0, 0.15), "check": (0.15, 0.01), "lungs": (0.16, 0.2), "lung-image": (0.36, 0.02),
     "diagnosis": (0.38, 0.08), "stability": (0.46, 0.15), "maps": (0.61, 0.02), "writing": (0.63, 0.37),
